@@ -32,10 +32,10 @@ from esps_portal.cli.spec import spec_folder
 from esps_portal.cli.tls_options import ClientTLSOptions, client_tls_options
 
 if TYPE_CHECKING:
-    from esps_portal.conformance.judged import Judged, Texts
-    from esps_portal.conformance.judging import Judge
+    from esps_portal.conformance.judge import Judge
     from esps_portal.conformance.plan import Case
     from esps_portal.conformance.registry import Registry
+    from esps_portal.conformance.results import Results, Texts
     from esps_portal.conformance.server_process import ServerCommand
 
 _HELP = """\
@@ -97,7 +97,7 @@ def conformance_command(  # noqa: PLR0913 - click passes each option
     tls: ClientTLSOptions,
 ) -> None:
     """Check servers and clients against the text of ESPS/1."""
-    from esps_portal.conformance.judging import Judge  # noqa: PLC0415 - help must not wait for it
+    from esps_portal.conformance.judge import Judge  # noqa: PLC0415 - help must not wait for it
     from esps_portal.conformance.registry import load_registry  # noqa: PLC0415 - the same
 
     require_stdout()
@@ -130,18 +130,18 @@ def conformance_command(  # noqa: PLR0913 - click passes each option
         ]
     if (client or server) and shutil.which(arguments[0]) is None:
         exit_with_error(f"{arguments[0]}: not found")
-    all_judged: list[Judged] = []
+    all_results: list[Results] = []
     for judge_one in judges:
-        all_judged.append(judge_one(known_failing=known, keeps_traffic=files.pcap is not None))
-        _print_report(all_judged[-1], texts, as_json=as_json)
-    files.write(all_judged, texts)
-    if any(one.failed for one in all_judged):
+        all_results.append(judge_one(known_failing=known, keeps_traffic=files.pcap is not None))
+        _print_report(all_results[-1], texts, as_json=as_json)
+    files.write(all_results, texts)
+    if any(one.failed for one in all_results):
         raise click.exceptions.Exit(1)
 
 
 def _texts() -> Texts:
-    from esps_portal.conformance.judged import Texts  # noqa: PLC0415 - help must not wait for it
     from esps_portal.conformance.requirements import load_requirements  # noqa: PLC0415 - the same
+    from esps_portal.conformance.results import Texts  # noqa: PLC0415 - help must not wait for it
     from esps_portal.conformance.vectors import load_vectors  # noqa: PLC0415 - the same
 
     folder = spec_folder()
@@ -174,13 +174,13 @@ def _judge_address(  # noqa: PLR0913 - the last is given where it is called
     tls: ClientTLSOptions,
     known_failing: frozenset[str],
     keeps_traffic: bool,
-) -> Judged:
-    from esps_portal.conformance.judged import Judged  # noqa: PLC0415 - help must not wait for it
+) -> Results:
+    from esps_portal.conformance.results import Results  # noqa: PLC0415 - help must not wait for it
     from esps_portal.conformance.target import resolve  # noqa: PLC0415 - the same
 
     context = tls.context(address.url)
     given = (*(("--limits", str(limits_file)) if limits_file else ()), *tls.arguments)
-    judged = Judged(address.text, (*given, address.text), known_failing, keeps_traffic)
+    results = Results(address.text, (*given, address.text), known_failing, keeps_traffic)
 
     async def judge_it() -> str:
         url, all_limits = address.url, {**judge.registry.limits, **limits}
@@ -189,10 +189,10 @@ def _judge_address(  # noqa: PLR0913 - the last is given where it is called
         except OSError as error:
             exit_with_error(f"cannot find {address.text}: {error.strerror or error}")
         target = attrs.evolve(target, tls=context)
-        return await judge.judge(target, chosen, limits, judged.add)
+        return await judge.judge(target, chosen, limits, results.add)
 
-    _run(judged, judge_it, chosen)
-    return judged
+    _run(results, judge_it, chosen)
+    return results
 
 
 def _judge_command(
@@ -202,14 +202,14 @@ def _judge_command(
     *,
     known_failing: frozenset[str],
     keeps_traffic: bool,
-) -> Judged:
-    from esps_portal.conformance.judged import Judged  # noqa: PLC0415 - help must not wait for it
+) -> Results:
+    from esps_portal.conformance.results import Results  # noqa: PLC0415 - help must not wait for it
 
     environment = ("--limits-env",) if server.takes_environment else ()
     again = ("--server", *environment, "--", *server.command)
-    judged = Judged(shlex.join(server.command), again, known_failing, keeps_traffic)
-    _run(judged, partial(judge.judge_command, server, chosen, judged.add), chosen)
-    return judged
+    results = Results(shlex.join(server.command), again, known_failing, keeps_traffic)
+    _run(results, partial(judge.judge_command, server, chosen, results.add), chosen)
+    return results
 
 
 def _judge_client(
@@ -219,25 +219,25 @@ def _judge_client(
     *,
     known_failing: frozenset[str],
     keeps_traffic: bool,  # noqa: ARG001 - there is none to keep: --pcap is for servers
-) -> Judged:
-    from esps_portal.conformance.judged import Judged  # noqa: PLC0415 - help must not wait for it
+) -> Results:
+    from esps_portal.conformance.results import Results  # noqa: PLC0415 - help must not wait for it
 
-    judged = Judged(shlex.join(command), ("--client", "--", *command), known_failing)
-    _run(judged, partial(judge_client, command, chosen, timeout, judged.outcomes.append), chosen)
-    return judged
+    results = Results(shlex.join(command), ("--client", "--", *command), known_failing)
+    _run(results, partial(judge_client, command, chosen, timeout, results.outcomes.append), chosen)
+    return results
 
 
-def _run(judged: Judged, judge_it: Callable[[], Awaitable[str]], chosen: Sequence[Case]) -> None:
+def _run(results: Results, judge_it: Callable[[], Awaitable[str]], chosen: Sequence[Case]) -> None:
     """Judge, and put the outcomes in the order of the vectors."""
     started = time.monotonic()
 
     async def run() -> None:
-        judged.product = await judge_it()
+        results.product = await judge_it()
 
     run_client(run)
-    judged.seconds = time.monotonic() - started
+    results.seconds = time.monotonic() - started
     order = {(case.vector.id, case.form): place for place, case in enumerate(chosen)}
-    judged.outcomes.sort(key=lambda outcome: order[outcome.vector, outcome.form])
+    results.outcomes.sort(key=lambda outcome: order[outcome.vector, outcome.form])
 
 
 def _print_list(chosen: Sequence[Case], texts: Texts, *, as_json: bool) -> None:
@@ -258,13 +258,13 @@ def _print_list(chosen: Sequence[Case], texts: Texts, *, as_json: bool) -> None:
             click.echo(f"{vector.id}  {vector.level}  {' '.join(vector.requirements)}")
 
 
-def _print_report(judged: Judged, texts: Texts, *, as_json: bool) -> None:
+def _print_report(results: Results, texts: Texts, *, as_json: bool) -> None:
     from esps_portal.conformance.json_report import report_values  # noqa: PLC0415 - help must not wait
     from esps_portal.conformance.text_report import report_lines  # noqa: PLC0415 - the same
 
     if as_json:
-        for value in report_values(judged, texts):
+        for value in report_values(results, texts):
             print_json(value)
     else:
-        for line in report_lines(judged, texts):
+        for line in report_lines(results, texts):
             click.echo(line)

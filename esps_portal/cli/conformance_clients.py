@@ -11,9 +11,9 @@ import click
 from esps_portal.cli.spec import spec_folder
 
 if TYPE_CHECKING:
-    from esps_portal.conformance.judged import Texts
     from esps_portal.conformance.outcome import Outcome
     from esps_portal.conformance.plan import Case
+    from esps_portal.conformance.results import Texts
 
 # The times in spec/vectors/clients.toml are for this --timeout, its default, in seconds.
 _USUAL_TIMEOUT = 5.0
@@ -40,8 +40,8 @@ def client_texts() -> Texts:
     from esps_portal.conformance.client_cases import (  # noqa: PLC0415 - help must not wait for it
         load_client_cases,
     )
-    from esps_portal.conformance.judged import Texts  # noqa: PLC0415 - the same
     from esps_portal.conformance.requirements import load_requirements  # noqa: PLC0415 - the same
+    from esps_portal.conformance.results import Texts  # noqa: PLC0415 - the same
 
     folder = spec_folder()
     cases = load_client_cases(folder)

@@ -24,8 +24,8 @@ from esps_portal.given_numbers import shown_value
 from esps_portal.protocol.urls import PortalURL
 
 if TYPE_CHECKING:
-    from esps_portal.conformance.judged import Judged, Texts
     from esps_portal.conformance.plan import Case
+    from esps_portal.conformance.results import Results, Texts
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -197,18 +197,18 @@ class ReportFiles:
         for path in filter(None, (self.junit, self.report, self.pcap)):
             _write(path, b"")
 
-    def write(self, all_judged: Sequence[Judged], texts: Texts) -> None:
+    def write(self, all_results: Sequence[Results], texts: Texts) -> None:
         """Write them; if that fails, print an error and exit 1."""
         from esps_portal.conformance.capture import capture_of  # noqa: PLC0415 - help must not wait for it
         from esps_portal.conformance.html_report import html_report  # noqa: PLC0415 - the same
         from esps_portal.conformance.junit import junit_report  # noqa: PLC0415 - the same
 
         if self.junit:
-            _write(self.junit, junit_report(all_judged, texts))
+            _write(self.junit, junit_report(all_results, texts))
         if self.report:
-            _write(self.report, html_report(all_judged, texts).encode())
+            _write(self.report, html_report(all_results, texts).encode())
         if self.pcap:
-            outcomes = [outcome for judged in all_judged for outcome in judged.outcomes]
+            outcomes = [outcome for results in all_results for outcome in results.outcomes]
             _write(self.pcap, capture_of(outcomes))
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 
 import trio
 
+from esps_portal.conformance.case_values import CaseValues
 from esps_portal.conformance.client_cases import ClientCase
 from esps_portal.conformance.client_tcp import TcpServer
 from esps_portal.conformance.client_udp import UdpServer
-from esps_portal.conformance.client_words import Words
 from esps_portal.conformance.outcome import MismatchError, Outcome, Verdict
 
 # Clients that run at the same time; most of them wait for their interpreter to start.
@@ -73,12 +73,12 @@ async def _judge_in_time(command: Sequence[str], case: ClientCase) -> None:
 
 
 async def _judge(command: Sequence[str], case: ClientCase) -> None:
-    words = Words()
+    values = CaseValues()
     server: TcpServer | UdpServer
     if case.vector.transport == "tcp":
-        server = await TcpServer.open(case, words)
+        server = await TcpServer.open(case, values)
     else:
-        server = await UdpServer.open(case, words)
+        server = await UdpServer.open(case, values)
     status, printed = None, b""
     try:
         process = await _start(command, case, server.url)
@@ -102,21 +102,21 @@ async def _judge(command: Sequence[str], case: ClientCase) -> None:
         raise MismatchError("line", "it connects", came_text="it has not connected")
     if case.asked and not server.asked:
         raise MismatchError("line", "a call: TAG CALL echo hi", came_text="it has not come")
-    _judge_result(case, words, status, printed)
+    _judge_result(case, values, status, printed)
 
 
-def _judge_result(case: ClientCase, words: Words, status: int, printed: bytes) -> None:
+def _judge_result(case: ClientCase, values: CaseValues, status: int, printed: bytes) -> None:
     text = printed.decode("utf-8", "replace")
-    if words.bad in text:
+    if values.bad in text:
         raise MismatchError("line", "what is not a reply is not printed", printed)
     if case.result == "error":
-        if words.word in text:
+        if values.word in text:
             raise MismatchError("line", "no reply is printed", printed)
         if status == 0:
             raise MismatchError("line", "an exit status that is not 0", came_text="exit status 0")
         return
-    if words.word not in text.split():
-        raise MismatchError("line", f"it prints {words.word}", printed, f"exit status {status}")
+    if values.word not in text.split():
+        raise MismatchError("line", f"it prints {values.word}", printed, f"exit status {status}")
     if status != 0:
         raise MismatchError("line", "the exit status 0", came_text=f"exit status {status}")
 

@@ -9,8 +9,9 @@ import struct
 import attrs
 import trio
 
+from esps_portal.conformance.case_values import CaseValues
 from esps_portal.conformance.client_cases import ClientCase, Close, Say, Wait
-from esps_portal.conformance.client_words import Request, Words, parse_request
+from esps_portal.conformance.client_request import Request, parse_request
 from esps_portal.conformance.outcome import MismatchError
 
 _MAX_UNREAD = 1 << 16
@@ -28,7 +29,7 @@ class TcpServer:
     """
 
     case: ClientCase
-    words: Words
+    values: CaseValues
     listener: trio.SocketListener
     reached: bool = False
     asked: bool = False
@@ -36,10 +37,10 @@ class TcpServer:
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     @classmethod
-    async def open(cls, case: ClientCase, words: Words) -> TcpServer:
+    async def open(cls, case: ClientCase, values: CaseValues) -> TcpServer:
         """Listen on a free port of the loopback address."""
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        return cls(case, words, listeners[0])
+        return cls(case, values, listeners[0])
 
     @property
     def url(self) -> str:
@@ -61,7 +62,7 @@ class TcpServer:
     async def _serve(self, stream: trio.SocketStream) -> None:
         self.reached = True
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await stream.send_all(self.words.fill(self.case.greeting, "x"))
+            await stream.send_all(self.values.fill(self.case.greeting, "x"))
             unread = b""
             async for data in stream:
                 *lines, unread = (unread + data).split(b"\n")
@@ -89,7 +90,7 @@ class TcpServer:
         for action in self.case.replies[0] if self.case.replies else ():
             match action:
                 case Say():
-                    data = self.words.fill(action.text, request.tag)
+                    data = self.values.fill(action.text, request.tag)
                     for piece in [bytes([o]) for o in data] if action.bytewise else [data]:
                         await stream.send_all(piece)
                 case Wait():

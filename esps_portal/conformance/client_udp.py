@@ -13,8 +13,9 @@ from typing import Any
 import attrs
 import trio
 
+from esps_portal.conformance.case_values import CaseValues
 from esps_portal.conformance.client_cases import ClientCase, Say, Wait
-from esps_portal.conformance.client_words import Request, Words, parse_request
+from esps_portal.conformance.client_request import Request, parse_request
 from esps_portal.conformance.outcome import MismatchError
 
 _MOST = 5  # datagrams: max-retransmit and the first
@@ -57,7 +58,7 @@ class UdpServer:
     """
 
     case: ClientCase
-    words: Words
+    values: CaseValues
     socket: trio.socket.SocketType
     other: trio.socket.SocketType
     reached: bool = False
@@ -66,14 +67,14 @@ class UdpServer:
     _received: list[_Received] = attrs.field(factory=list)
 
     @classmethod
-    async def open(cls, case: ClientCase, words: Words) -> UdpServer:
+    async def open(cls, case: ClientCase, values: CaseValues) -> UdpServer:
         """Listen on a free port of the loopback address."""
         asked, other = (trio.socket.socket(type=trio.socket.SOCK_DGRAM) for _ in range(2))
         for sock in (asked, other):
             await sock.bind(("127.0.0.1", 0))
         with contextlib.suppress(OSError):
             asked.setsockopt(trio.socket.SOL_SOCKET, _SO_TIMESTAMP, 1)
-        return cls(case, words, asked, other)
+        return cls(case, values, asked, other)
 
     @property
     def url(self) -> str:
@@ -116,7 +117,7 @@ class UdpServer:
                 await trio.sleep(action.seconds)
             elif isinstance(action, Say):
                 sender = self.other if action.other else self.socket
-                await sender.sendto(self.words.fill(action.text, request.tag), source)
+                await sender.sendto(self.values.fill(action.text, request.tag), source)
 
     def finish(self) -> None:
         """Judge what is known only at the end: repeats, their order in time, and padding."""

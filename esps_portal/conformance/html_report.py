@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
-from esps_portal.conformance.judged import Judged, Texts, worst
 from esps_portal.conformance.outcome import Outcome, Verdict
 from esps_portal.conformance.requirements import Requirement
+from esps_portal.conformance.results import Results, Texts, worst
 from esps_portal.conformance.text_report import failure_text
 
 _STYLE = """
@@ -25,7 +25,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; max-width: 50em; margin: .
 """
 
 
-def html_report(all_judged: Sequence[Judged], texts: Texts) -> str:
+def html_report(all_results: Sequence[Results], texts: Texts) -> str:
     """Return the page on some implementations."""
     return "\n".join(
         [
@@ -34,31 +34,31 @@ def html_report(all_judged: Sequence[Judged], texts: Texts) -> str:
             '<head><meta charset="utf-8"><title>ESPS/1 conformance</title>',
             f"<style>{_STYLE}</style></head>",
             "<body><h1>ESPS/1 conformance</h1>",
-            *_summary(all_judged),
-            *_matrix(all_judged, texts),
+            *_summary(all_results),
+            *_matrix(all_results, texts),
             "</body></html>",
             "",
         ]
     )
 
 
-def _summary(all_judged: Iterable[Judged]) -> Iterator[str]:
+def _summary(all_results: Iterable[Results]) -> Iterator[str]:
     headings = "".join(f"<th>{verdict}</th>" for verdict in Verdict)
     yield f"<table><tr><th>Implementation</th><th>Product</th>{headings}</tr>"
-    for judged in all_judged:
-        counts = "".join(f"<td>{number}</td>" for number in judged.counts().values())
-        yield f"<tr><td>{escape(judged.name)}</td><td>{escape(judged.product)}</td>{counts}</tr>"
+    for results in all_results:
+        counts = "".join(f"<td>{number}</td>" for number in results.counts().values())
+        yield f"<tr><td>{escape(results.name)}</td><td>{escape(results.product)}</td>{counts}</tr>"
     yield "</table>"
 
 
-def _matrix(all_judged: Sequence[Judged], texts: Texts) -> Iterator[str]:
-    names = "".join(f"<th>{escape(judged.name)}</th>" for judged in all_judged)
+def _matrix(all_results: Sequence[Results], texts: Texts) -> Iterator[str]:
+    names = "".join(f"<th>{escape(results.name)}</th>" for results in all_results)
     yield f"<h2>By requirement</h2><table><tr><th>Requirement</th><th>Text</th>{names}</tr>"
     for requirement in texts.requirements.values():
         vectors = set(texts.citing(requirement.id))
         cells = [
-            _cell([o for o in judged.outcomes if o.vector in vectors], texts)
-            for judged in all_judged
+            _cell([o for o in results.outcomes if o.vector in vectors], texts)
+            for results in all_results
         ]
         yield _row(requirement, cells)
     yield "</table>"

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from esps_portal.conformance.escape import as_text
-from esps_portal.conformance.judged import Judged, Texts
 from esps_portal.conformance.outcome import Outcome
+from esps_portal.conformance.results import Results, Texts
 
 
-def report_values(judged: Judged, texts: Texts) -> Iterator[dict[str, object]]:
+def report_values(results: Results, texts: Texts) -> Iterator[dict[str, object]]:
     """Yield the values of a report on one implementation, each for one line of JSON."""
-    for outcome in judged.outcomes:
+    for outcome in results.outcomes:
         yield {
             "event": "outcome",
-            "target": judged.name,
+            "target": results.name,
             "vector": outcome.vector,
             "form": outcome.form,
             "verdict": str(outcome.verdict),
             "requirements": list(texts.vectors[outcome.vector].requirements),
-            "known_failing": outcome.vector in judged.known_failing,
+            "known_failing": outcome.vector in results.known_failing,
             "reason": outcome.reason,
             "mismatch": _mismatch(outcome),
             "close": None if outcome.close is None else str(outcome.close),
@@ -28,12 +28,12 @@ def report_values(judged: Judged, texts: Texts) -> Iterator[dict[str, object]]:
         }
     yield {
         "event": "summary",
-        "target": judged.name,
-        "product": judged.product,
-        **judged.counts(),
-        "pass_unexpectedly": judged.pass_unexpectedly(),
-        "failed": judged.failed,
-        "seconds": round(judged.seconds, 6),
+        "target": results.name,
+        "product": results.product,
+        **results.counts(),
+        "pass_unexpectedly": results.pass_unexpectedly(),
+        "failed": results.failed,
+        "seconds": round(results.seconds, 6),
     }
 
 

@@ -9,40 +9,42 @@ from __future__ import annotations
 from collections.abc import Iterable
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from esps_portal.conformance.judged import Judged, Texts
 from esps_portal.conformance.outcome import Outcome, Verdict
+from esps_portal.conformance.results import Results, Texts
 from esps_portal.conformance.text_report import failure_text
 
 
-def junit_report(all_judged: Iterable[Judged], texts: Texts) -> bytes:
+def junit_report(all_results: Iterable[Results], texts: Texts) -> bytes:
     """Return the document on some implementations."""
     root = Element("testsuites", name="ESPS/1")
-    for judged in all_judged:
-        counts = judged.counts()
+    for results in all_results:
+        counts = results.counts()
         suite = SubElement(
             root,
             "testsuite",
-            name=judged.name,
-            tests=str(len(judged.outcomes)),
-            failures=str(counts["fail"] - _known(judged, Verdict.FAIL)),
-            errors=str(counts["error"] - _known(judged, Verdict.ERROR)),
+            name=results.name,
+            tests=str(len(results.outcomes)),
+            failures=str(counts["fail"] - _known(results, Verdict.FAIL)),
+            errors=str(counts["error"] - _known(results, Verdict.ERROR)),
             skipped=str(
-                counts["unsupported"] + _known(judged, Verdict.FAIL) + _known(judged, Verdict.ERROR)
+                counts["unsupported"]
+                + _known(results, Verdict.FAIL)
+                + _known(results, Verdict.ERROR)
             ),
-            time=f"{judged.seconds:.3f}",
+            time=f"{results.seconds:.3f}",
         )
-        for outcome in judged.outcomes:
-            _add_case(suite, outcome, judged, texts)
+        for outcome in results.outcomes:
+            _add_case(suite, outcome, results, texts)
     indent(root)
     document: bytes = tostring(root, encoding="utf-8", xml_declaration=True)
     return document
 
 
-def _known(judged: Judged, verdict: Verdict) -> int:
-    return sum(o.verdict is verdict and o.vector in judged.known_failing for o in judged.outcomes)
+def _known(results: Results, verdict: Verdict) -> int:
+    return sum(o.verdict is verdict and o.vector in results.known_failing for o in results.outcomes)
 
 
-def _add_case(suite: Element, outcome: Outcome, judged: Judged, texts: Texts) -> None:
+def _add_case(suite: Element, outcome: Outcome, results: Results, texts: Texts) -> None:
     sections = sorted({requirement.section for requirement in texts.cited_by(outcome.vector)})
     case = SubElement(
         suite,
@@ -53,7 +55,7 @@ def _add_case(suite: Element, outcome: Outcome, judged: Judged, texts: Texts) ->
     )
     text = failure_text(outcome, texts)
     match outcome.verdict:
-        case Verdict.FAIL | Verdict.ERROR if outcome.vector in judged.known_failing:
+        case Verdict.FAIL | Verdict.ERROR if outcome.vector in results.known_failing:
             SubElement(case, "skipped", message="known to fail")
         case Verdict.FAIL:
             kind = outcome.mismatch.kind if outcome.mismatch else ""

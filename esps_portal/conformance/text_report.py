@@ -8,32 +8,32 @@ import textwrap
 from collections.abc import Iterator
 
 from esps_portal.conformance.escape import as_hex, as_text
-from esps_portal.conformance.judged import Judged, Texts
 from esps_portal.conformance.outcome import Outcome, Verdict
 from esps_portal.conformance.requirements import Requirement
+from esps_portal.conformance.results import Results, Texts
 
 _WIDTH = 100
 _MAX_NAMES = 12
 _IDENTIFIER = re.compile(r"ESPS-[A-Z]+-[0-9]+")
 
 
-def report_lines(judged: Judged, texts: Texts) -> Iterator[str]:
+def report_lines(results: Results, texts: Texts) -> Iterator[str]:
     """Yield the lines of a report on one implementation."""
-    yield judged.name + (f" ({judged.product})" if judged.product else "")
+    yield results.name + (f" ({results.product})" if results.product else "")
     shown: set[tuple[str, Verdict]] = set()
-    for outcome in judged.outcomes:
+    for outcome in results.outcomes:
         key = outcome.vector, outcome.verdict
         if outcome.mismatch is None or key in shown:
             continue  # the same vector byte by byte says the same
         shown.add(key)
         yield ""
-        yield from _failure_lines(outcome, judged, texts)
+        yield from _failure_lines(outcome, results, texts)
     yield ""
-    yield from _not_run_lines(judged)
-    for name in judged.pass_unexpectedly():
+    yield from _not_run_lines(results)
+    for name in results.pass_unexpectedly():
         yield f"{name} passes now: it is no longer known to fail"
-    counts = ", ".join(f"{number} {verdict}" for verdict, number in judged.counts().items())
-    yield f"{counts} in {judged.seconds:.1f} s"
+    counts = ", ".join(f"{number} {verdict}" for verdict, number in results.counts().items())
+    yield f"{counts} in {results.seconds:.1f} s"
 
 
 def failure_text(outcome: Outcome, texts: Texts) -> str:
@@ -41,13 +41,13 @@ def failure_text(outcome: Outcome, texts: Texts) -> str:
     return "\n".join(_detail_lines(outcome, texts))
 
 
-def _failure_lines(outcome: Outcome, judged: Judged, texts: Texts) -> Iterator[str]:
-    known = " (known to fail)" if outcome.vector in judged.known_failing else ""
+def _failure_lines(outcome: Outcome, results: Results, texts: Texts) -> Iterator[str]:
+    known = " (known to fail)" if outcome.vector in results.known_failing else ""
     form = " (byte by byte)" if outcome.form == "bytewise" else ""
     yield f"{outcome.verdict.upper()} {outcome.vector}{form}{known}"
     for line in _detail_lines(outcome, texts):
         yield from _wrapped(line)
-    options, *rest = judged.again
+    options, *rest = results.again
     yield f"  again: esps-portal conformance --only {outcome.vector} {shlex.join([options, *rest])}"
 
 
@@ -75,10 +75,10 @@ def _relevant(outcome: Outcome, texts: Texts) -> list[Requirement]:
     )
 
 
-def _not_run_lines(judged: Judged) -> Iterator[str]:
+def _not_run_lines(results: Results) -> Iterator[str]:
     """Yield what could not be run, together for each reason."""
     reasons: dict[str, dict[str, None]] = {}
-    for outcome in judged.outcomes:
+    for outcome in results.outcomes:
         if outcome.reason:
             reason = f"{outcome.verdict.upper()} {outcome.reason}"
             reasons.setdefault(reason, {})[outcome.vector] = None

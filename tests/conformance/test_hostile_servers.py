@@ -14,9 +14,9 @@ from collections.abc import Iterator
 import attrs
 import pytest
 
-from esps_portal.conformance.judged import Judged
 from esps_portal.conformance.outcome import Outcome, Verdict
 from esps_portal.conformance.registry import load_registry
+from esps_portal.conformance.results import Results
 from esps_portal.conformance.runner import run_vector
 from esps_portal.conformance.survey import survey
 from esps_portal.conformance.target import resolve
@@ -112,14 +112,14 @@ async def test_what_a_server_has_sent_is_not_kept_by_what_was_wrong_with_it() ->
 
 
 def test_the_traffic_of_all_runs_is_bounded() -> None:
-    judged = Judged("a server", (), keeps_traffic=True)
+    results = Results("a server", (), keeps_traffic=True)
     for number in range(100):
         traffic = Traffic("tcp", ("127.0.0.1", 1))
         for _ in range(10):
             traffic.note("a", ("127.0.0.1", 2), "data", "server", bytes(1 << 18))
         assert len(b"".join(event.data for event in traffic.events)) <= traffic.size <= 1 << 20
-        judged.add(Outcome(str(number), "whole", Verdict.PASS, traffic=traffic))
-    kept = [each.traffic.size for each in judged.outcomes if each.traffic is not None]
+        results.add(Outcome(str(number), "whole", Verdict.PASS, traffic=traffic))
+    kept = [each.traffic.size for each in results.outcomes if each.traffic is not None]
     assert (1 << 25) - (1 << 20) < sum(kept) <= 1 << 25
 
 

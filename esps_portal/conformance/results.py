@@ -19,7 +19,7 @@ _MAX_TRAFFIC = 1 << 25
 
 
 @attrs.define
-class Judged:
+class Results:
     """What is known of one implementation.
 
     Attributes:

@@ -1,9 +1,8 @@
-"""The values that a run of a case chooses, and how a client's requests are recognised."""
+"""A request of a client that is tested: parsed strictly, and recognised."""
 
 from __future__ import annotations
 
 import re
-import secrets
 
 import attrs
 
@@ -28,23 +27,6 @@ class Request:
     def is_call(self) -> bool:
         """Whether it is the call that every client is to make."""
         return self.verb == "CALL" and self.arguments == " echo hi"
-
-
-@attrs.frozen
-class Words:
-    """The words of one run: what the reply says, and what no client may print."""
-
-    word: str = attrs.field(factory=lambda: f"reply-{secrets.token_hex(6)}")
-    bad: str = attrs.field(factory=lambda: f"wrong-{secrets.token_hex(6)}")
-
-    def fill(self, template: str, tag: str) -> bytes:
-        """Return a text with the words and tags filled in."""
-        filled = template.replace("{tag}", tag).replace("{TAG}", tag.swapcase())
-        filled = filled.replace("{other}", f"{tag[:-1]}{'x' if tag[-1] != 'x' else 'y'}")
-        filled = filled.replace("{long}", "x" * 100_000)
-        escaped = "".join(f"%{ord(sign):02x}" for sign in self.word)
-        filled = filled.replace("{escaped}", escaped)
-        return filled.replace("{word}", self.word).replace("{bad}", self.bad).encode("latin-1")
 
 
 def parse_request(line: bytes) -> Request:
