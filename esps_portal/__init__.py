@@ -19,7 +19,7 @@ into a list of actions, and `server.reply_writer` has a `net.fault_writer` perfo
 of the ways in which a connection ends: `server.drain` lets running calls finish, `server.closing`
 sends the last line and FIN or RST, and `server.teardown` closes the socket. With TLS,
 `net.handshake` comes first and `net.tls` then reads and writes in place of the socket. Behind a
-load balancer, `net.announced` reads the client's address.
+load balancer, `net.proxy_header_reader` reads the client's address.
 
 **A request over UDP.** `net.datagram_socket` reads (a flood goes through `net.fair_queue`, in turns
 by sender). `server.datagrams` passes each datagram to `protocol.datagram_server`, asks

@@ -5,7 +5,7 @@ library.
 
 - `serve`, `proxy`, `peer`: their options make a `scripted_server` or an `exchange_server`, which
   `server_runner` runs until a signal; `reports` writes events and the log meanwhile.
-- `run`: the same, with what is `beside` it, as long as a `child_command` runs.
+- `run`: the same, with its `proxies_and_peers`, as long as a `child_command` runs.
 - `calls`, `ping`, `connect`: a client, by way of `session`.
 - `options` has what commands share, `errors` and `output` what they print, and how they end.
 """

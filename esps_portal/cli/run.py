@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from esps_portal.cli.beside import (
+from esps_portal.cli.child_command import run_child
+from esps_portal.cli.completion import complete_file
+from esps_portal.cli.control_options import ControlOptions
+from esps_portal.cli.errors import exit_with_error, print_error, ungrouped
+from esps_portal.cli.proxies_and_peers import (
     address_variables,
     prepare_servers,
     proxy_option,
     start_servers,
 )
-from esps_portal.cli.child_command import run_child
-from esps_portal.cli.completion import complete_file
-from esps_portal.cli.control_options import ControlOptions
-from esps_portal.cli.errors import exit_with_error, print_error, ungrouped
 from esps_portal.cli.script_options import ScriptOptions, script_options
 from esps_portal.cli.scripted_server import ScriptedServer, make_server
 

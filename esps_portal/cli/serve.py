@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from esps_portal.cli.beside import prepare_servers, start_servers
 from esps_portal.cli.control_options import ControlOptions, control_options, option_of_port
 from esps_portal.cli.errors import exit_with_error, ungrouped
 from esps_portal.cli.listen_options import ListenOptions, listen_options
 from esps_portal.cli.metrics import ServedMetrics, metrics_option
 from esps_portal.cli.options import ListenAddress, ServerCommand
+from esps_portal.cli.proxies_and_peers import prepare_servers, start_servers
 from esps_portal.cli.script_options import ScriptOptions, script_options
 from esps_portal.cli.scripted_server import ScriptedServer, make_server
 from esps_portal.cli.server_runner import ForegroundServer, run_server

@@ -15,7 +15,7 @@ import trio
 
 from esps_portal.faults.actions import End, Send
 from esps_portal.faults.fault import Fault
-from esps_portal.faults.striking import actions_at_once
+from esps_portal.faults.lazy_plan import actions_at_once
 from esps_portal.faults.target import FaultTarget
 from esps_portal.net.handshake import HandshakeError, open_stream
 from esps_portal.net.stream import end_with_fin, no_problem

@@ -19,8 +19,8 @@ from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.acceptor import Acceptor, Room
 from esps_portal.net.address_counts import AddressCounts
 from esps_portal.net.addresses import literal
-from esps_portal.net.announced import AnnouncedClients
 from esps_portal.net.fork import close_socket
+from esps_portal.net.proxy_header_reader import ProxyHeaderReaders
 from esps_portal.net.ready_set import ReadySet
 from esps_portal.net.refusals import Refusals
 from esps_portal.net.silence import Silence
@@ -112,7 +112,7 @@ class ConnectionServer(Generic[_Handler]):
         self.acceptor: Acceptor = Acceptor(
             self._admit, self.refusals.send_now, self.silence, room, opening
         )
-        self._announced = AnnouncedClients(nursery, self.silence, self._serve_soon)
+        self._proxy_headers = ProxyHeaderReaders(nursery, self.silence, self._serve_soon)
         self.connections: dict[_Handler, None] = {}
         #: Called after a connection was added to them.
         self.on_open: Callable[[], None] = lambda: None
@@ -120,7 +120,7 @@ class ConnectionServer(Generic[_Handler]):
     @property
     def is_full(self) -> bool:
         """Whether the largest allowed number of connections is open."""
-        return len(self.connections) + len(self._announced) >= self._policy.max_connections
+        return len(self.connections) + len(self._proxy_headers) >= self._policy.max_connections
 
     @property
     def has_input(self) -> bool:
@@ -130,7 +130,7 @@ class ConnectionServer(Generic[_Handler]):
     @property
     def is_idle(self) -> bool:
         """Whether every client is served, and its connection idle."""
-        under_way = len(self._announced) + self.refusals.under_way
+        under_way = len(self._proxy_headers) + self.refusals.under_way
         return not under_way and all(connection.is_idle for connection in self.connections)
 
     def _admit(self, connected: socket.socket, address: tuple[str, int]) -> None:
@@ -139,7 +139,7 @@ class ConnectionServer(Generic[_Handler]):
             if self.is_full:
                 self.refusals.send_soon(connected)
             elif self._policy.reads_proxy_header:
-                self._announced.begin(connected, address)
+                self._proxy_headers.begin(connected, address)
             else:
                 self._serve_soon(connected, address)
         except Exception:  # noqa: BLE001 - what one has must not end the others; it is logged
@@ -234,14 +234,14 @@ class ConnectionServer(Generic[_Handler]):
         """Reset every connection, or every one that is not idle; return how many, once ended."""
         # Not the connections that come meanwhile: there might be no end of them.
         aborted = {c: None for c in self.connections if not (keep_idle and c.is_idle)}
-        self._announced.abort()
+        self._proxy_headers.abort()
         await self._end(aborted, lambda connection: connection.abort())
         await self._until_ended(aborted.keys())
         return len(aborted)
 
     def abort_soon(self, *, keep_idle: bool = False) -> None:
         """Reset every connection, or every one that is not idle."""
-        self._announced.abort()
+        self._proxy_headers.abort()
         for connection in self.connections:
             if not (keep_idle and connection.is_idle):
                 connection.abort()

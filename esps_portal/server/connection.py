@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from esps_portal.faults.striking import actions_at_once
+from esps_portal.faults.lazy_plan import actions_at_once
 from esps_portal.faults.target import FaultTarget
 from esps_portal.log import log
 from esps_portal.net.buffered_bytes import BufferedBytes

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from esps_portal.faults.actions import Action, End, Hold, Send
-from esps_portal.faults.striking import plan_of
+from esps_portal.faults.lazy_plan import plan_of
 from esps_portal.net.fault_writer import FaultWriter
 from esps_portal.net.stream import Stream
 from esps_portal.net.writer import Writer, nothing

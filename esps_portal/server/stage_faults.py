@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from esps_portal.faults.connection_faults import ConnectionFaults
-from esps_portal.faults.striking import plan_of
+from esps_portal.faults.lazy_plan import plan_of
 from esps_portal.faults.target import FaultTarget, Stage
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.server.observer import ConnectionObserver, PortalExchange

@@ -16,9 +16,9 @@ from esps_portal.faults.datagram_plan import DatagramPlan, pad_line
 from esps_portal.faults.effects import Piece
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
+from esps_portal.faults.lazy_plan import actions_at_once
+from esps_portal.faults.lazy_plan import plan_of as plan_of_parts
 from esps_portal.faults.plan import FaultPlan
-from esps_portal.faults.striking import actions_at_once
-from esps_portal.faults.striking import plan_of as plan_of_parts
 from esps_portal.faults.target import FaultTarget, MissReason, Stage
 from tests.faults.timelines import STREAM, UNIT, Timeline, other_way
 

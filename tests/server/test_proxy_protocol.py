@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from esps_portal.mock.scripted import ScriptedPortal
-from esps_portal.net.announced import HEADER_SECONDS
+from esps_portal.net.proxy_header_reader import HEADER_SECONDS
 from esps_portal.services.builtin_portal import builtin_portal
 from tests.portals import Running, running
 from tests.processes import running_server

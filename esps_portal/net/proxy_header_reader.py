@@ -1,4 +1,4 @@
-"""Reads the address of a client behind a load balancer, before anything else from its socket."""
+"""Reads the PROXY header of a connection through a load balancer: it names the real client."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from esps_portal.net.systems import reset_at_close
 HEADER_SECONDS = 5.0
 
 
-async def read_announced(
+async def read_proxy_header(
     connected: socket.socket, silence: Silence, seconds: float = HEADER_SECONDS
 ) -> tuple[str, int] | None:
     """Read the PROXY header; return the client's address and port, `None` if it names none.
@@ -58,8 +58,8 @@ def _read_some(connected: socket.socket, header: ProxyHeader) -> None:
     connected.recv(header.feed(waiting))
 
 
-class AnnouncedClients:
-    """Connections whose header is being read; its length is how many there are.
+class ProxyHeaderReaders:
+    """Reads the header of each new connection; its length is how many it is reading.
 
     Args:
         nursery: where they are read.
@@ -101,7 +101,7 @@ class AnnouncedClients:
         try:
             connected.setblocking(False)  # noqa: FBT003 - the standard library's own signature
             with scope:
-                client = await read_announced(connected, self._silence)
+                client = await read_proxy_header(connected, self._silence)
                 is_read = True
         except ProxyHeaderError as error:
             # Reset, whether some of the header was read or nothing (ESPS-TCP-18).

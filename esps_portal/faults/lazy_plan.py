@@ -1,6 +1,6 @@
-"""Makes plans and actions of faults for a server, and imports what that takes when it is needed.
+"""Makes plans and actions of faults, and imports the modules for that when a fault strikes.
 
-So a server that no fault strikes starts without importing it.
+So a server that no fault strikes starts without them.
 """
 
 from __future__ import annotations
