@@ -40,8 +40,8 @@ class LiveExchange:
         record: what the journal has of it.
         request, reply: the plan of the faults for each side; ``None``: none strikes it.
         request_parts, reply_parts: those of them that strike this exchange alone.
-        said: the payload of the request's frame, or its datagram; faults without framing look at
-            the bytes of the request instead.
+        payload: that of the request's frame, or its datagram; without framing faults look at the
+            bytes of the request instead.
         counted: the number that each fault gave to its request.
         waiting: faults whose ``match`` has not been found in the request so far.
         is_unsolicited: the server sends without a request.
@@ -54,7 +54,7 @@ class LiveExchange:
     reply: FaultPlan | None = None
     request_parts: list[PlanPart] = attrs.field(factory=list)
     reply_parts: list[PlanPart] = attrs.field(factory=list)
-    said: bytes = b""
+    payload: bytes = b""
     counted: dict[object, int] = attrs.field(factory=dict)
     waiting: list[Fault] = attrs.field(factory=list)
     is_unsolicited: bool = False

@@ -146,14 +146,14 @@ class ExchangeTracker:
 
     # -- exchanges
 
-    def begin(self, now: float, *, said_by: str) -> LiveExchange:
+    def begin(self, now: float, *, sent_by: str) -> LiveExchange:
         """Begin the next exchange; what the server sends before its client does is exchange 0."""
-        if said_by == CLIENT or self._number:
+        if sent_by == CLIENT or self._number:
             self._number += 1
         remote = self.connection.remote
         record = self.journal.began(self._transport, remote, self.connection, self._number, now)
         record.overlapped = self.connection.overlapped
-        return LiveExchange(record, is_unsolicited=said_by == SERVER)
+        return LiveExchange(record, is_unsolicited=sent_by == SERVER)
 
     def mark_overlapped(self, exchange: LiveExchange) -> None:
         """Note that the client has sent bytes while a reply was under way."""
@@ -185,13 +185,13 @@ class ExchangeTracker:
         self,
         exchange: LiveExchange,
         stage: Stage,
-        said: bytes | None = None,
+        request_data: bytes | None = None,
         now: float | None = None,
     ) -> FaultTarget:
         """Return the `FaultTarget` for one side of an exchange.
 
         Args:
-            said: by the client; by default all of the exchange so far.
+            request_data: what the client sent; by default all of the exchange so far.
             now: when the unit came; by default when the exchange began.
         """
         record = exchange.record
@@ -202,7 +202,7 @@ class ExchangeTracker:
             service=None if self._service_of is None else self._service_of(record.request),
             record=record,
             stage=stage,
-            said=record.request if said is None else said,
+            request_data=record.request if request_data is None else request_data,
             number=record.number,
             is_unsolicited=exchange.is_unsolicited,
             age=came - self.opened,
@@ -213,7 +213,7 @@ class ExchangeTracker:
         self,
         exchange: LiveExchange,
         stage: Stage,
-        said: bytes | None = None,
+        request_data: bytes | None = None,
         *,
         now: float | None = None,
         without_match: bool = False,
@@ -221,14 +221,14 @@ class ExchangeTracker:
         """Return the faults that strike one side of an exchange; none if that side is cut off.
 
         Args:
-            said, now: see `target`.
+            request_data, now: see `target`.
             without_match: only those that select nothing by what the client sends.
         """
         to = CLIENT if stage is Stage.REPLY else SERVER
         if to in self.cut_off:
             exchange.record.fault = exchange.record.fault or self.cut_off[to]
             return []
-        target = self.target(exchange, stage, said, now)
+        target = self.target(exchange, stage, request_data, now)
         return self.faults.parts(target, without_match=without_match)
 
     def feed(
@@ -264,7 +264,7 @@ class ExchangeTracker:
         to = CLIENT if stage is Stage.REPLY else SERVER
         if self.is_plain_towards(to):
             return None
-        return self.plan(to, self.parts(exchange, stage, exchange.said, now=now), exchange)
+        return self.plan(to, self.parts(exchange, stage, exchange.payload, now=now), exchange)
 
     def strike_frame(
         self, frame: Frame, exchange: LiveExchange, stage: Stage, now: float | None = None

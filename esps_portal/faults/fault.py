@@ -208,7 +208,7 @@ class Fault:
             reason = MissReason.GREETING
         elif target.number and self.reply == frozenset({0}):
             reason = MissReason.REPLY
-        elif self.match is not None and not self.match.matches(target.said):
+        elif self.match is not None and not self.match.matches(target.request_data):
             reason = MissReason.MATCH
         self.record_miss(reason, target)
 
@@ -285,7 +285,7 @@ class Fault:
             return MissReason.TRANSPORT
         if self.service is not None and self.service.encode() != target.service:
             return MissReason.SERVICE
-        if self.match is not None and not self.match.matches(target.said):
+        if self.match is not None and not self.match.matches(target.request_data):
             return MissReason.MATCH
         if (
             self.connection is not None

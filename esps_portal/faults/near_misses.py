@@ -10,7 +10,7 @@ from esps_portal.faults.target import FaultTarget, MissReason, NearMiss
 _MAX_PASSED = 64
 # How many targets that ``match`` did not match are kept, and how many bytes of each.
 _MAX_UNMATCHED = 16
-_MAX_SAID = 256
+_MAX_REQUEST_DATA = 256
 
 
 @attrs.define
@@ -32,7 +32,7 @@ class NearMisses:
         if reason is MissReason.SERVICE and target.service and len(self.passed) < _MAX_PASSED:
             self.passed.setdefault(target.service, _for_report(target))
         if reason is MissReason.MATCH and len(self.unmatched) < _MAX_UNMATCHED:
-            self.unmatched.setdefault(target.said[:_MAX_SAID], _for_report(target))
+            self.unmatched.setdefault(target.request_data[:_MAX_REQUEST_DATA], _for_report(target))
         if self.nearest is None or reason > self.nearest.reason:
             self.nearest = NearMiss(reason, _for_report(target), connection_number)
 
@@ -57,4 +57,6 @@ class NearMisses:
 
 def _for_report(target: FaultTarget) -> FaultTarget:
     """Return a target without its connection: a report must not keep that in memory."""
-    return attrs.evolve(target, connection=None, counted={}, said=target.said[:_MAX_SAID])
+    return attrs.evolve(
+        target, connection=None, counted={}, request_data=target.request_data[:_MAX_REQUEST_DATA]
+    )

@@ -30,7 +30,7 @@ class FaultTarget:
         connection: identifies the connection; over UDP the client's address does.
         service: the service that is called; ``None`` if the request calls none.
         record: the journal's record, for a report.
-        said: what the client sent, as far as it is known.
+        request_data: what the client sent, as far as it is known.
         number: of its exchange on the connection; 0 is what the server sends first.
         is_unsolicited: the server sends it and no request has asked for it.
         age: of the connection, in seconds.
@@ -42,7 +42,7 @@ class FaultTarget:
     service: bytes | None = None
     record: RecordedCall | RecordedConnection | RecordedExchange | None = None
     stage: Stage = Stage.WHOLE
-    said: bytes = b""
+    request_data: bytes = b""
     number: int = 1
     is_unsolicited: bool = False
     age: float = 0.0

@@ -257,7 +257,7 @@ class Journal:
         number: int,
         now: float,
     ) -> RecordedExchange:
-        """An exchange began; `said` has what is sent in it."""
+        """An exchange began; `sent` has what is sent in it."""
         self._order += 1
         at = now - self.start
         exchange = RecordedExchange(
@@ -267,7 +267,7 @@ class Journal:
         self._kept.add(exchange)
         return exchange
 
-    def said(
+    def sent(
         self,
         exchange: RecordedExchange,
         sender: str,

@@ -109,8 +109,8 @@ def _nearest_miss(fault: Fault) -> NearMiss | None:
     if miss is not None and miss.reason is MissReason.MATCH and fault.match is not None:
         wanted = fault.match.literal or b""
         unmatched = fault.misses.unmatched
-        said = max(unmatched, key=lambda said: _most_in_common(said, wanted), default=b"")
-        return attrs.evolve(miss, target=unmatched.get(said, miss.target))
+        data = max(unmatched, key=lambda data: _most_in_common(data, wanted), default=b"")
+        return attrs.evolve(miss, target=unmatched.get(data, miss.target))
     if miss is None or miss.reason is not MissReason.SERVICE or not fault.misses.passed:
         return miss
     service = (fault.service or "").encode()
@@ -119,9 +119,9 @@ def _nearest_miss(fault: Fault) -> NearMiss | None:
     return NearMiss(MissReason.SERVICE, fault.misses.passed[similar.encode("latin-1")])
 
 
-def _most_in_common(said: bytes, wanted: bytes) -> int:
+def _most_in_common(data: bytes, wanted: bytes) -> int:
     """Return the length of the longest substring of both."""
-    matcher = difflib.SequenceMatcher(None, said, wanted, autojunk=False)
+    matcher = difflib.SequenceMatcher(None, data, wanted, autojunk=False)
     return matcher.find_longest_match().size
 
 
@@ -147,7 +147,7 @@ def _reason(  # noqa: C901, PLR0911 - one for each reason
     if miss.reason is MissReason.REPLY:
         return _no_such_reply(fault, target)
     if miss.reason is MissReason.MATCH:
-        return f"'{shown_in_line(target.said)}' does not match {fault.match}"
+        return f"'{shown_in_line(target.request_data)}' does not match {fault.match}"
     if miss.reason is MissReason.AGE:
         return f"the connection was {target.age:.3f} s old, not {fault.age:g} s"
     if miss.reason is MissReason.REPLY_MATCH:

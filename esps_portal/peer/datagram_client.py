@@ -41,10 +41,10 @@ class DatagramClient:
     def request(self, datagram: bytes, now: float) -> tuple[LiveExchange, float | None]:
         """Take a datagram; return its exchange, and its delay in seconds, ``None``: it is lost."""
         tracker = self._tracker
-        exchange = tracker.begin(now, said_by=CLIENT)
-        exchange.said = datagram
+        exchange = tracker.begin(now, sent_by=CLIENT)
+        exchange.payload = datagram
         self._open.add(exchange)
-        tracker.journal.said(exchange.record, CLIENT, datagram, now, is_whole=True)
+        tracker.journal.sent(exchange.record, CLIENT, datagram, now, is_whole=True)
         plan = tracker.plan_of_unit(exchange, Stage.REQUEST, now)
         if plan is None:
             return exchange, 0.0
@@ -55,7 +55,7 @@ class DatagramClient:
     def reply(self, datagram: bytes, exchange: LiveExchange, writer: DatagramFaultWriter) -> None:
         """Send a datagram, as faults change it."""
         tracker, record, now = self._tracker, exchange.record, trio.current_time()
-        tracker.journal.said(record, SERVER, datagram, now, is_whole=True)
+        tracker.journal.sent(record, SERVER, datagram, now, is_whole=True)
         plan = tracker.plan_of_unit(exchange, Stage.REPLY, now)
         if plan is None:
             writer.send(datagram, self._sender)

@@ -102,7 +102,7 @@ class DatagramPeer:
             else:
                 client.end(exchange, now)
             return
-        found = client.answerer.answer(exchange.said)
+        found = client.answerer.answer(exchange.payload)
         if isinstance(found, list) and not any(isinstance(step, Wait) for step in found):
             self._send_all(client, exchange, found)
             client.end(exchange, now)
@@ -166,7 +166,7 @@ class DatagramPeer:
             await self._perform(client, exchange, found)
             while client.waiting:
                 following = client.waiting.popleft()
-                await self._perform(client, following, client.answerer.answer(following.said))
+                await self._perform(client, following, client.answerer.answer(following.payload))
         finally:
             client.waiting = None
 
@@ -177,7 +177,7 @@ class DatagramPeer:
         found: list[AnswerStep] | Awaitable[HandlerResult],
     ) -> None:
         if not isinstance(found, list):
-            found = await client.answerer.result_of(exchange.said, found)
+            found = await client.answerer.result_of(exchange.payload, found)
         for step in found:
             if isinstance(step, Wait):
                 await trio.sleep(step.seconds)

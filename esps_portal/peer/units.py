@@ -91,15 +91,15 @@ class PeerUnits:
 
     def begin_unsolicited(self, now: float) -> LiveExchange:
         """Begin an exchange without a request; before the client has sent anything it is 0."""
-        exchange = self._tracker.begin(now, said_by=SERVER)
+        exchange = self._tracker.begin(now, sent_by=SERVER)
         self._open.add(exchange)
         return exchange
 
     def _begin(self, frame: Frame, now: float) -> LiveExchange:
-        exchange = self._tracker.begin(now, said_by=CLIENT)
+        exchange = self._tracker.begin(now, sent_by=CLIENT)
         self._open.add(exchange)
-        exchange.said = frame.payload
-        self._tracker.journal.said(exchange.record, CLIENT, frame.wire, now, is_whole=True)
+        exchange.payload = frame.payload
+        self._tracker.journal.sent(exchange.record, CLIENT, frame.wire, now, is_whole=True)
         return exchange
 
     def _leave(self, text: str) -> None:
@@ -111,9 +111,9 @@ class PeerUnits:
         rest = self._splitter.rest
         if rest and not self._has_noted_rest:
             self._has_noted_rest = True
-            exchange = self._tracker.begin(now, said_by=CLIENT)
+            exchange = self._tracker.begin(now, sent_by=CLIENT)
             exchange.is_whole = False
-            self._tracker.journal.said(exchange.record, CLIENT, rest, now)
+            self._tracker.journal.sent(exchange.record, CLIENT, rest, now)
             self._tracker.end(exchange, now, complete=False)
 
     # -- under faults
@@ -130,7 +130,7 @@ class PeerUnits:
         """Return what to do in place of sending a frame."""
         tracker = self._tracker
         tracker.look_for_faults(None, now)
-        tracker.journal.said(exchange.record, SERVER, frame.wire, now, is_whole=True)
+        tracker.journal.sent(exchange.record, SERVER, frame.wire, now, is_whole=True)
         found = tracker.strike_frame(frame, exchange, Stage.REPLY)
         exchange.record.note_reply()
         return [SideActions(CLIENT, [Send(frame.wire)])] if found is None else found

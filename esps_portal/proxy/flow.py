@@ -179,9 +179,9 @@ class Flow:
             self._read(self._connected, now)
         if self._tap is not None:
             self._tap.from_client(datagram, now)
-        exchange = self._begin(now, said_by=CLIENT)
-        exchange.said = datagram
-        self._tracker.journal.said(exchange.record, CLIENT, datagram, now, is_whole=True)
+        exchange = self._begin(now, sent_by=CLIENT)
+        exchange.payload = datagram
+        self._tracker.journal.sent(exchange.record, CLIENT, datagram, now, is_whole=True)
         if sender.ttl is not None and sender.ttl <= 1:
             self._fail(_USED_UP)
             return
@@ -204,8 +204,8 @@ class Flow:
     def _from_server(self, datagram: bytes, now: float) -> None:
         if self._tap is not None:
             self._tap.from_server(datagram, now)
-        exchange = self._current or self._begin(now, said_by=SERVER)
-        self._tracker.journal.said(exchange.record, SERVER, datagram, now, is_whole=True)
+        exchange = self._current or self._begin(now, sent_by=SERVER)
+        self._tracker.journal.sent(exchange.record, SERVER, datagram, now, is_whole=True)
         plan = self._tracker.plan_of_unit(exchange, Stage.REPLY, now)
         if plan is None:
             self._to_client.send(datagram, self._sender)
@@ -217,9 +217,9 @@ class Flow:
     def _delivered(self, exchange: LiveExchange) -> None:
         self._tracker.journal.delivered(exchange.record, trio.current_time())
 
-    def _begin(self, now: float, *, said_by: str) -> LiveExchange:
+    def _begin(self, now: float, *, sent_by: str) -> LiveExchange:
         self._end_exchange(now)
-        self._current = self._tracker.begin(now, said_by=said_by)
+        self._current = self._tracker.begin(now, sent_by=sent_by)
         return self._current
 
     def _end_exchange(self, now: float) -> None:

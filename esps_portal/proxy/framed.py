@@ -190,15 +190,15 @@ class Framed:
             find = self._pairing.begin if side.name == CLIENT else self._pairing.answered_by
             exchange = side.rest_of = find(data, now)
             exchange.is_whole = exchange.record.complete = False
-        self._tracker.journal.said(exchange.record, side.name, data, now)
+        self._tracker.journal.sent(exchange.record, side.name, data, now)
 
     # -- under faults
 
     def _request(self, frame: Frame, has_passed: bool, now: float) -> list[SideActions]:  # noqa: FBT001 - internal
         tracker = self._tracker
         exchange = self._pairing.begin(frame.wire, now)
-        exchange.said = frame.payload
-        tracker.journal.said(exchange.record, CLIENT, frame.wire, now, is_whole=True)
+        exchange.payload = frame.payload
+        tracker.journal.sent(exchange.record, CLIENT, frame.wire, now, is_whole=True)
         if tracker.is_plain_towards(SERVER) or has_passed:
             tracker.note_begun(exchange, Stage.REQUEST)
             return [_send(self._client, frame.wire)]
@@ -208,7 +208,7 @@ class Framed:
     def _reply(self, frame: Frame, has_passed: bool, now: float) -> list[SideActions]:  # noqa: FBT001 - internal
         tracker = self._tracker
         exchange = self._pairing.answered_by(frame.wire, now)
-        tracker.journal.said(exchange.record, SERVER, frame.wire, now, is_whole=True)
+        tracker.journal.sent(exchange.record, SERVER, frame.wire, now, is_whole=True)
         if tracker.is_plain_towards(CLIENT) or has_passed:
             tracker.note_begun(exchange, Stage.REPLY)
             exchange.record.note_reply()

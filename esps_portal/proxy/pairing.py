@@ -36,7 +36,7 @@ class Pairing:
 
     def begin(self, request: bytes, now: float) -> LiveExchange:
         """Begin the exchange of a request."""
-        exchange = self._tracker.begin(now, said_by=CLIENT)
+        exchange = self._tracker.begin(now, sent_by=CLIENT)
         key = self._key_of(request) if self._key_of is not None else None
         self._waiting.append((key, exchange))
         if len(self._waiting) > _MAX_WAITING:
@@ -52,7 +52,7 @@ class Pairing:
         if self._last is not None:
             self._tracker.end(self._last, now, complete=True)
         if position is None:
-            self._last = self._tracker.begin(now, said_by=SERVER)
+            self._last = self._tracker.begin(now, sent_by=SERVER)
         else:
             _, self._last = self._waiting[position]
             del self._waiting[position]

@@ -34,7 +34,7 @@ class Unframed:
         if current is None or not current.record.number or current.record.reply_size:
             if current is not None:
                 tracker.end(current, now, complete=True)
-            current = self._current = tracker.begin(now, said_by=CLIENT)
+            current = self._current = tracker.begin(now, sent_by=CLIENT)
             self._versions[CLIENT] = tracker.faults.version
             if not tracker.is_plain_towards(SERVER):
                 current.request_parts = self._request_parts(current)
@@ -43,7 +43,7 @@ class Unframed:
             self._note_begun(current, CLIENT)
         if is_early:
             tracker.mark_overlapped(current)
-        tracker.journal.said(current.record, CLIENT, data, now)
+        tracker.journal.sent(current.record, CLIENT, data, now)
         if current.request is None:
             return None
         return tracker.feed(current.request, Piece(data), current, to=SERVER)
@@ -67,7 +67,7 @@ class Unframed:
         def opens() -> bool:
             exchange.waiting.remove(fault)
             assert fault.match is not None  # noqa: S101 - it has just been found
-            target = tracker.target(exchange, Stage.REQUEST, said=fault.match.literal)
+            target = tracker.target(exchange, Stage.REQUEST, request_data=fault.match.literal)
             is_selected = fault.selects(target)
             if is_selected:
                 # The nearest so far: what follows shows whether there is anything to change.
@@ -88,13 +88,13 @@ class Unframed:
         tracker, current = self._tracker, self._current
         tracker.look_for_faults(current, now)
         if current is None:
-            current = self._current = tracker.begin(now, said_by=SERVER)
+            current = self._current = tracker.begin(now, sent_by=SERVER)
         is_first = not current.record.reply_size
         if is_first:
             self._versions[SERVER] = tracker.faults.version
         else:
             self._note_begun(current, SERVER)
-        tracker.journal.said(current.record, SERVER, data, now)
+        tracker.journal.sent(current.record, SERVER, data, now)
         if is_first and not tracker.is_plain_towards(CLIENT):
             current.reply_parts = tracker.parts(current, Stage.REPLY)
             current.reply = tracker.plan(CLIENT, current.reply_parts, current)

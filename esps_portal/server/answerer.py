@@ -257,7 +257,7 @@ class Answerer:
             self._protocol,
             service,
             exchange.record,
-            said=line,
+            request_data=line,
             age=trio.current_time() - self._opened,
         )
         exchange.plan = plan = faults.plan(target)

@@ -221,7 +221,7 @@ class PortalDatagrams:
         service = request.args[0] if request.verb == b"CALL" and request.args else None
         if self._faults is not None:
             address = caller.sender.address
-            target = FaultTarget("udp", address, service, exchange.record, said=caller.line)
+            target = FaultTarget("udp", address, service, exchange.record, request_data=caller.line)
             exchange.plan = self._faults.plan(target)
         plan = exchange.plan
         if plan is None or not plan.strikes_before:

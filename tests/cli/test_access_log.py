@@ -72,7 +72,7 @@ def test_an_exchange(number: int, said: list[bytes], fault: str, says: str) -> N
     exchange = journal.began("tcp", remote, journal.opened(remote, 0), number, 1.0)
     for count, data in enumerate(said):
         if data:
-            journal.said(exchange, "server" if count else "client", data, 1.0 + count / 2)
+            journal.sent(exchange, "server" if count else "client", data, 1.0 + count / 2)
     exchange.fault = fault
     state = FAULTED if fault else REPLIED
     journal.exchange_ended(exchange, state, 6.0, complete=True)

@@ -10,7 +10,7 @@ from esps_portal.faults.target import FaultTarget, MissReason
 
 
 def target(service: bytes = b"", said: bytes = b"") -> FaultTarget:
-    return FaultTarget("tcp", None, service, said=said)
+    return FaultTarget("tcp", None, service, request_data=said)
 
 
 def test_so_many_other_services_are_kept() -> None:
@@ -26,7 +26,7 @@ def test_the_first_bytes_of_so_many_requests_are_kept() -> None:
         misses.add(MissReason.MATCH, target(said=b"%d" % number + b"x" * 1000), 0)
     begins = [b"%d" % number for number in range(16)]
     assert list(misses.unmatched) == [begin.ljust(256, b"x") for begin in begins]
-    assert {len(kept.said) for kept in misses.unmatched.values()} == {256}
+    assert {len(kept.request_data) for kept in misses.unmatched.values()} == {256}
 
 
 def test_of_two_that_are_as_near_the_first_is_kept() -> None:

@@ -23,7 +23,7 @@ def placed(*faults: Fault) -> FaultRegistry:
 
 
 def request(said: bytes = b"", on: str = "a", **others: Any) -> FaultTarget:  # noqa: ANN401 - any field
-    return FaultTarget("tcp", on, said=said, **others)
+    return FaultTarget("tcp", on, request_data=said, **others)
 
 
 def strikes(faults: FaultRegistry, target: FaultTarget) -> bool:

@@ -24,7 +24,7 @@ def note(journal: Journal, transport: str, *said: tuple[str, bytes], ends: tuple
     connection = journal.opened(REMOTE, CLOCK)
     exchange = journal.began(transport, REMOTE, connection, 1, CLOCK + 1)
     for number, (sender, data) in enumerate(said, 1):
-        journal.said(exchange, sender, data, CLOCK + number, is_whole=transport == "udp")
+        journal.sent(exchange, sender, data, CLOCK + number, is_whole=transport == "udp")
     journal.exchange_ended(exchange, REPLIED, CLOCK + 8, complete=True)
     if transport == "tcp":
         journal.closed(connection, *ends, CLOCK + 9)
@@ -66,9 +66,9 @@ def test_connections_that_are_open_begin_with_it_and_nothing_is_earlier(tmp_path
     for begins in (CLOCK + 10, CLOCK + 20):
         with CaptureFile(path, UPSTREAM) as file:
             sink = CaptureSink(file, journal, STARTED - CLOCK, begins)
-            journal.said(exchange, "client", b"before it began", begins - 1)
+            journal.sent(exchange, "client", b"before it began", begins - 1)
             sink.attach(journal)
-            journal.said(exchange, "client", b"1", begins + 1)
+            journal.sent(exchange, "client", b"1", begins + 1)
             sink.detach()
     packets = read_capture(path.read_bytes())
     seconds = [packet.seconds - STARTED for packet in packets]
@@ -88,9 +88,9 @@ def test_what_several_connections_say_is_in_time_order(tmp_path: Path) -> None:
         second = journal.began("tcp", other.remote, other, 1, 2.0)
         said = [(first, b"1"), (second, b"2"), (first, b"3"), (second, b"4")]
         for number, (exchange, data) in enumerate(said, 1):
-            journal.said(exchange, "client", data, float(number))
+            journal.sent(exchange, "client", data, float(number))
         journal.closed(other, "client", "fin", 5.0)
-        journal.said(first, "server", b"5", 6.0)
+        journal.sent(first, "server", b"5", 6.0)
     found = [(p.seconds - STARTED, p.data) for p in read_capture(path.read_bytes()) if p.data]
     assert found == [(1, b"1"), (2, b"2"), (3, b"3"), (4, b"4"), (6, b"5")]
 

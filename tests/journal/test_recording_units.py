@@ -26,7 +26,7 @@ def record(path: Path, *said: tuple[str, bytes], reads: int = 40_000) -> None:
         exchange = journal.began("tcp", REMOTE, connection, 1, 1)
         for number, (sender, data) in enumerate(said):
             for start in range(0, len(data), reads):
-                journal.said(exchange, sender, data[start : start + reads], number + 1)
+                journal.sent(exchange, sender, data[start : start + reads], number + 1)
         journal.exchange_ended(exchange, REPLIED, 9, complete=True)
         journal.closed(connection, "client", "fin", 10)
 
@@ -91,7 +91,7 @@ def test_a_frame_is_a_unit_at_once(tmp_path: Path) -> None:
         journal.sinks.append(file.write)
         exchange = journal.began("tcp", REMOTE, journal.opened(REMOTE, 0), 1, 0)
         for frame in said:
-            journal.said(exchange, "server", frame, 0, is_whole=True)
+            journal.sent(exchange, "server", frame, 0, is_whole=True)
         found = units(path.read_text().splitlines())
     ends = [value for value in found if not value.get("continues")]
     assert [value["data"] for value in ends[:2]] == ["a\n", "b\n"]
@@ -106,7 +106,7 @@ def test_what_goes_on_is_flushed_as_parts(tmp_path: Path) -> None:
         journal.sinks.append(file.write)
         exchange = journal.began("tcp", REMOTE, journal.opened(REMOTE, 0), 1, 0)
         for number, part in enumerate((b"1", b"2")):
-            journal.said(exchange, "server", part, number)
+            journal.sent(exchange, "server", part, number)
             journal.flush()
             journal.flush()  # nothing has come
         journal.exchange_ended(exchange, REPLIED, 9, complete=True)

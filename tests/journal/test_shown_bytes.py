@@ -58,8 +58,8 @@ def test_a_transcript_has_hex_under_its_arrow() -> None:
     journal = Journal()
     connection = journal.opened(("127.0.0.1", 1), 0.0)
     exchange = journal.began("tcp", ("127.0.0.1", 1), connection, 1, 1.0)
-    journal.said(exchange, "client", b"\0" * 20, 1.0)
-    journal.said(exchange, "server", b"\xff" * 200, 2.0)
+    journal.sent(exchange, "client", b"\0" * 20, 1.0)
+    journal.sent(exchange, "server", b"\xff" * 200, 2.0)
     _, first, second, *reply = transcript(journal).splitlines()
     zeros = " ".join(["00"] * 8)
     assert first == f"    1.000 tcp #1               --> {zeros}  {zeros}  |{'.' * 16}|"

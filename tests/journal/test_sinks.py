@@ -28,11 +28,11 @@ def test_what_has_come_of_a_unit() -> None:
     journal, units, other = Journal(), Units(), Units()
     journal.sinks += [units.write, other.write]
     exchange = begun(journal)
-    journal.said(exchange, "client", b"GET n\n", 1)
-    journal.said(exchange, "server", b"on", 2)
+    journal.sent(exchange, "client", b"GET n\n", 1)
+    journal.sent(exchange, "server", b"on", 2)
     journal.remove_sink(units.write)
     assert units.got == [("client", b"GET n\n", False), ("server", b"on", True)]
-    journal.said(exchange, "server", b"e", 3)
+    journal.sent(exchange, "server", b"e", 3)
     journal.exchange_ended(exchange, "replied", 4, complete=True)
     assert len(units.got) == 2
     assert other.got == [*units.got, ("server", b"e", False)]
@@ -42,11 +42,11 @@ def test_a_later_sink_gets_nothing_from_before() -> None:
     journal, units, later = Journal(), Units(), Units()
     journal.sinks.append(units.write)
     exchange = begun(journal)
-    journal.said(exchange, "client", b"GET", 1)
+    journal.sent(exchange, "client", b"GET", 1)
     journal.remove_sink(units.write)
-    journal.said(exchange, "client", b" nobody", 2)
+    journal.sent(exchange, "client", b" nobody", 2)
     journal.sinks.append(later.write)
-    journal.said(exchange, "client", b" n\n", 3)
+    journal.sent(exchange, "client", b" n\n", 3)
     journal.exchange_ended(exchange, "aborted", 4, complete=False)
     assert units.got == [("client", b"GET", True)]
     assert later.got == [("client", b" n\n", False)]
@@ -56,9 +56,9 @@ def test_nor_does_one_that_is_added_beside_another() -> None:
     journal, units, later = Journal(), Units(), Units()
     journal.sinks.append(units.write)
     exchange = begun(journal)
-    journal.said(exchange, "client", b"GET", 1)
+    journal.sent(exchange, "client", b"GET", 1)
     journal.add_sink(later.write)
-    journal.said(exchange, "client", b" n\n", 2)
+    journal.sent(exchange, "client", b" n\n", 2)
     journal.exchange_ended(exchange, "aborted", 3, complete=False)
     assert units.got == [("client", b"GET", True), ("client", b" n\n", False)]
     assert later.got == [("client", b" n\n", False)]

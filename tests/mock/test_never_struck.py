@@ -41,7 +41,7 @@ def call(line: bytes, on: int = 1) -> FaultTarget:
     record = RecordedCall(transport, REMOTE, on, line, request, 0.0, 1)
     is_call = request.verb == b"CALL"
     service = request.args[0] if is_call else None
-    return FaultTarget(transport, on or REMOTE, service, record, said=line)
+    return FaultTarget(transport, on or REMOTE, service, record, request_data=line)
 
 
 def connection(number: int) -> FaultTarget:
@@ -290,7 +290,7 @@ def test_a_connection_on_which_less_was_sent_than_the_offset() -> None:
 def test_what_a_client_said_is_escaped() -> None:
     faults = FaultRegistry()
     fault = faults.place(Fault.create("reset", match="PUT"))
-    faults.parts(FaultTarget("tcp", 1, said=b"GET \x1b[2J\xff"))
+    faults.parts(FaultTarget("tcp", 1, request_data=b"GET \x1b[2J\xff"))
     assert why_never_struck(fault, faults) == (
         r"selected 0 times; 'GET \x1b[2J\xff' does not match 'PUT'"
     )
