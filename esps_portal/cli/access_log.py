@@ -64,11 +64,11 @@ class AccessLog:
 
 
 def has_access_line(entry: Entry) -> bool:
-    """Whether it is the end of a request, or of a connection that its requests do not tell of."""
+    """Whether it is the end of a request, or of a connection that no request line shows."""
     subject = entry.subject
     if isinstance(subject, RecordedConnection):
-        is_told = bool(subject.requests) and not subject.fault
-        return subject.closed is not None and not is_told
+        is_shown_by_requests = bool(subject.requests) and not subject.fault
+        return subject.closed is not None and not is_shown_by_requests
     return not isinstance(subject, RecordedUnit) and entry.event != RECEIVED
 
 

@@ -57,7 +57,7 @@ class FaultWriter:
         self._turn = trio.Lock()
         self._current: deque[Action] = deque()
         self._pause = trio.CancelScope()
-        self._is_hurried = False
+        self._skips_pauses = False
         self._held: list[bytes] = []
         self._held_replies = 0
         # Kept as a sum: it is asked for each unit, of which thousands may be held.
@@ -143,10 +143,10 @@ class FaultWriter:
             self._released = trio.Event()
             await self._released.wait()
 
-    async def hurry_after(self, seconds: float) -> None:
+    async def complete_after(self, seconds: float) -> None:
         """Wait that many seconds, then `complete`, and never again pause within a unit."""
         await trio.sleep(seconds)
-        self._is_hurried = True
+        self._skips_pauses = True
         self.complete()
 
     def _send_rest(self, left: deque[Action]) -> None:
@@ -182,7 +182,7 @@ class FaultWriter:
             await self._writer.flush()
         elif isinstance(action, Pause):
             with trio.CancelScope() as self._pause:
-                await trio.sleep(0 if self._is_hurried else action.seconds)
+                await trio.sleep(0 if self._skips_pauses else action.seconds)
         elif isinstance(action, Hold):
             self._hold(action)
             await self._writer.flush()

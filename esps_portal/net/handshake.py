@@ -30,14 +30,14 @@ class HandshakeError(trio.BrokenResourceError):
     Attributes:
         reason: in a few words about the client.
         peer_end: how the client has ended the connection, ``fin`` or ``rst``; empty: it has not.
-        has_spoken: whether the client sent anything before that.
+        has_sent: whether the client sent anything before that.
     """
 
-    def __init__(self, reason: str, *, peer_end: str = "", has_spoken: bool = True) -> None:
+    def __init__(self, reason: str, *, peer_end: str = "", has_sent: bool = True) -> None:
         super().__init__(reason)
         self.reason: str = reason
         self.peer_end: str = peer_end
-        self.has_spoken: bool = has_spoken
+        self.has_sent: bool = has_sent
 
     @classmethod
     def because_of(cls, error: OSError) -> HandshakeError:
@@ -45,10 +45,10 @@ class HandshakeError(trio.BrokenResourceError):
         reason = error.strerror
         if isinstance(error, TLSError) and reason is not None:
             peer_end = "fin" if error.is_from_peer else ""
-            return cls(reason, peer_end=peer_end, has_spoken=reason != ENDED_EARLY)
+            return cls(reason, peer_end=peer_end, has_sent=reason != ENDED_EARLY)
         if reason is None or error.errno in _RESET:
             reason = "it reset the connection"
-        return cls(reason, peer_end="rst", has_spoken=False)
+        return cls(reason, peer_end="rst", has_sent=False)
 
     def first_end(self, own_name: str) -> tuple[str, str]:
         """Return which side closes first, and how, as the journal has it.
@@ -97,7 +97,7 @@ def log_failure(remote: tuple[Any, ...], error: HandshakeError) -> None:
     Somebody who debugs a client looks for this line. So it is a warning, which pytest also shows in
     its report, unless the client only closed: checks of whether a port is open do that.
     """
-    level = logging.WARNING if error.has_spoken else logging.INFO
+    level = logging.WARNING if error.has_sent else logging.INFO
     _log.log(level, "TLS handshake with %s port %d failed: %s", *remote[:2], error.reason)
 
 

@@ -22,12 +22,12 @@ _V2_START = b"\r\n\r\n\x00\r\nQUIT\n"
 # The start, version and command, family and transport, length of the rest (section 2.2).
 _V2_FIXED = 16
 _V2_LOCAL, _V2_PROXY = 0x20, 0x21
-# Of a family and transport: the address family of the source, and the bytes of both
+# The families that name a client: each with the address family of Python, and the bytes of both
 # addresses and ports.
-_V2_TOLD = {0x11: (socket.AF_INET, 12), 0x21: (socket.AF_INET6, 36)}
+_V2_WITH_CLIENT = {0x11: (socket.AF_INET, 12), 0x21: (socket.AF_INET6, 36)}
 # UNSPEC, and valid families that are not TCP: UDP and Unix sockets. By section 2.2 all others are
 # refused, such as a family without a transport (0x10).
-_V2_UNTOLD = frozenset({0x00, 0x12, 0x22, 0x31, 0x32})
+_V2_WITHOUT_CLIENT = frozenset({0x00, 0x12, 0x22, 0x31, 0x32})
 #: Bytes of any header (ESPS-TCP-21). Own choice: the addresses and some extensions, such as those
 #: of TLS.
 MAX_SIZE = 4096
@@ -118,15 +118,15 @@ class ProxyHeader:
             raise ProxyHeaderError("the version or the command is unknown")
         if _V2_FIXED + self._v2_length > MAX_SIZE:
             raise ProxyHeaderError("the header is too long")
-        if command == _V2_PROXY and family not in _V2_UNTOLD:
-            if family not in _V2_TOLD:
+        if command == _V2_PROXY and family not in _V2_WITHOUT_CLIENT:
+            if family not in _V2_WITH_CLIENT:
                 raise ProxyHeaderError("the address family is unknown")
-            if self._v2_length < _V2_TOLD[family][1]:
+            if self._v2_length < _V2_WITH_CLIENT[family][1]:
                 raise ProxyHeaderError("the header is too short for its addresses")
         if len(self._taken) < _V2_FIXED + self._v2_length:
             return
-        if command == _V2_PROXY and family in _V2_TOLD:
-            self.source = self._v2_source(*_V2_TOLD[family])
+        if command == _V2_PROXY and family in _V2_WITH_CLIENT:
+            self.source = self._v2_source(*_V2_WITH_CLIENT[family])
         self.is_complete = True
 
     def _v2_source(self, family: socket.AddressFamily, size: int) -> tuple[str, int]:

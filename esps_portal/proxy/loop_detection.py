@@ -42,45 +42,45 @@ class Link:
     """A proxy's own socket towards its upstream.
 
     Attributes:
-        came: the connection of the client that the socket is for.
-        goes: the connection to the upstream, as the upstream sees it.
+        inbound: the connection of the client that the socket is for.
+        outbound: the connection to the upstream, as the upstream sees it.
     """
 
     state: ProxyState
-    came: Leg
-    goes: Leg
+    inbound: Leg
+    outbound: Leg
 
     @classmethod
-    def note(cls, state: ProxyState, came: Leg, connected: socket.socket) -> Link:
+    def note(cls, state: ProxyState, inbound: Leg, connected: socket.socket) -> Link:
         """Note a connected socket; `remove` it before the socket is closed.
 
         Raises:
             OSError: it has been reset.
         """
         own = _address(connected.getsockname())
-        peer = _address(connected.getpeername()) if came.own is not None else None
-        link = cls(state, came, Leg(came.transport, own, peer))
-        _links[link.goes] = link
+        peer = _address(connected.getpeername()) if inbound.own is not None else None
+        link = cls(state, inbound, Leg(inbound.transport, own, peer))
+        _links[link.outbound] = link
         return link
 
     def remove(self) -> None:
         """Forget it: another socket may have these addresses next."""
-        _links.pop(self.goes, None)
+        _links.pop(self.outbound, None)
 
 
 # Proxies in several threads share it; each operation on it is atomic.
 _links: dict[Leg, Link] = {}
 
 
-def is_loop(state: ProxyState, came: Leg) -> bool:
+def is_loop(state: ProxyState, inbound: Leg) -> bool:
     """Whether what comes from a client has passed through the same proxy before."""
     for _ in range(len(_links)):
-        link = _links.get(came)
+        link = _links.get(inbound)
         if link is None:
             return False
         if link.state is state:
             return True
-        came = link.came
+        inbound = link.inbound
     return False
 
 

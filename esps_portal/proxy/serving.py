@@ -167,8 +167,8 @@ def _relay(
     tracker = state.new_tracker(connection, now)
     units = _units(state, tracker)
     state.faults.live.add(units.explain)
-    came = Leg("tcp", remote, client.own_address)
-    dialling = partial(_dial, state, came, client.turns, silence, upstream_tls)
+    inbound = Leg("tcp", remote, client.own_address)
+    dialling = partial(_dial, state, inbound, client.turns, silence, upstream_tls)
     accepted = AcceptedClient(
         stream=client,
         as_aged=partial(tracker.as_target, Stage.AGE),
@@ -232,7 +232,7 @@ async def _connect(
 
 async def _dial(
     state: ProxyState,
-    came: Leg,
+    inbound: Leg,
     turns: ConnectionTurns,
     silence: Silence,
     tls: ssl.SSLContext | None,
@@ -243,18 +243,18 @@ async def _dial(
         DialError: nobody answers there, or what the client sends has come through here before, or
             the TLS handshake has failed: the upstream's certificate has expired, say.
     """
-    if is_loop(state, came):
+    if is_loop(state, inbound):
         raise DialError(REASON)
     connected = await dial(state.upstream.host, state.upstream.port)
     try:
-        link = Link.note(state, came, connected)
+        link = Link.note(state, inbound, connected)
         end = WatchedStream(connected, silence, turns=turns)
     except OSError as error:
         connected.close()
         raise DialError(error.strerror or "it was reset") from error
     end.on_close = link.remove
     # The other proxy may have noted its socket only now, after we had accepted it.
-    if is_loop(state, came):
+    if is_loop(state, inbound):
         end.abort()
         raise DialError(REASON)
     if tls is not None:

@@ -15,7 +15,7 @@ from esps_portal.server.reply_writer import ReplyWriter
 
 # Share of the drain after which faults complete at once what is partly sent: its call then ends
 # before the drain does, and no call is refused that has been answered.
-_HURRY_AFTER = 0.5
+_COMPLETE_AFTER = 0.5
 
 
 @attrs.define(eq=False)
@@ -53,7 +53,7 @@ class Drain:
 
     async def _let_calls_end(self, nursery: trio.Nursery) -> None:
         """Let running calls end, within the limit; go on reading, so that none is blocked."""
-        nursery.start_soon(self._replies.hurry_after, self._seconds * _HURRY_AFTER)
+        nursery.start_soon(self._replies.complete_after, self._seconds * _COMPLETE_AFTER)
         await self._replies.writer.flush()
         if self._protocol.running or self._answerer.outcomes.is_cancelling:
             with trio.move_on_after(self._seconds):

@@ -189,10 +189,10 @@ class ReplyWriter:
             await self._faults.until_released()
         await self.writer.send_everything()
 
-    async def hurry_after(self, seconds: float) -> None:
+    async def complete_after(self, seconds: float) -> None:
         """Wait, then send the rest of what is partly sent."""
         if self._faults is not None:
-            await self._faults.hurry_after(seconds)
+            await self._faults.complete_after(seconds)
 
     # -- the end
 

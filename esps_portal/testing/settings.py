@@ -15,7 +15,7 @@ import pytest
 
 from esps_portal.given_numbers import read_integer, shown_value
 
-_TRUTH_VALUES = {
+_BOOLEANS = {
     **dict.fromkeys(("yes", "true", "on", "1"), True),
     **dict.fromkeys(("no", "false", "off", "0"), False),
 }
@@ -74,8 +74,8 @@ def _host(value: str) -> str:
     return value or _SETTINGS["host"].default
 
 
-def _truth(value: str) -> bool:
-    return _TRUTH_VALUES[value.lower()]
+def _boolean(value: str) -> bool:
+    return _BOOLEANS[value.lower()]
 
 
 def _reset(value: str) -> str:
@@ -105,7 +105,7 @@ _SETTINGS = {
         "whether an unexpected call, an unused stub or a fault that never struck fails a test"
         " (yes)",
         "yes or no",
-        _truth,
+        _boolean,
         "bool",
     ),
     "reset": _Setting(
@@ -120,7 +120,7 @@ _SETTINGS = {
         False,  # noqa: FBT003 - one column of a table
         "whether the fixture esps_portal speaks TLS, and not UDP; its tls_ca is to be trusted (no)",
         "yes or no",
-        _truth,
+        _boolean,
         "bool",
     ),
 }

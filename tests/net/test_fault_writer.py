@@ -284,7 +284,7 @@ async def test_release_completes_first() -> None:
 async def test_who_is_in_a_hurry_pauses_no_more(mock_clock: trio.testing.MockClock) -> None:
     async with written() as w:
         await w.start(SLICED)
-        w.nursery.start_soon(w.faults.hurry_after, 1)
+        w.nursery.start_soon(w.faults.complete_after, 1)
         await trio.testing.wait_all_tasks_blocked()
         mock_clock.jump(1)
         await w.faults.until_idle()

@@ -236,8 +236,8 @@ def test_two_connections_to_different_servers_may_come_from_one_address(
     proxy: ThreadedProxy,
 ) -> None:
     with socket.create_connection(proxy.listener.getsockname()) as connected:
-        came = Leg("tcp", ("127.0.0.1", 1), ("127.0.0.1", 2))
-        link = Link.note(proxy.state, came, connected)
+        inbound = Leg("tcp", ("127.0.0.1", 1), ("127.0.0.1", 2))
+        link = Link.note(proxy.state, inbound, connected)
         client = connected.getsockname()
         assert is_loop(proxy.state, Leg("tcp", client, proxy.listener.getsockname()))
         assert not is_loop(proxy.state, Leg("tcp", client, proxy.listeners.tcp[0]))

@@ -70,7 +70,7 @@ async def test_without_faults_a_line_is_added() -> None:
         assert not w.replies.is_busy
         assert not w.replies.is_delaying
         await w.replies.until_idle()
-        await w.replies.hurry_after(600)
+        await w.replies.complete_after(600)
         w.take()
         assert not w.replies.has_work
 
@@ -134,7 +134,7 @@ async def test_a_line_that_waits_its_turn_when_the_connection_ends_is_dropped() 
 async def test_hurry(mock_clock: trio.testing.MockClock) -> None:
     async with written() as w:
         await w.start(b"a OK\n", w.exchange("slice", pause=600))
-        w.nursery.start_soon(w.replies.hurry_after, 5)
+        w.nursery.start_soon(w.replies.complete_after, 5)
         await trio.testing.wait_all_tasks_blocked()
         mock_clock.jump(5)
         await w.replies.until_idle()
