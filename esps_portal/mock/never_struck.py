@@ -65,14 +65,14 @@ def _why(fault: Fault, faults: FaultRegistry) -> str:
 
 
 def _why_begun(fault: Fault, faults: FaultRegistry) -> str:
-    unit, speaker, other = "reply", "server", "client"
+    unit, sender, other = "reply", "server", "client"
     if fault.strikes_requests:
-        unit, speaker, other = "request", "client", "server"
+        unit, sender, other = "request", "client", "server"
     why = f"its {unit} had begun before the fault was placed"
     if faults.where.has_frames:
         return why
     return (
-        f"{why}: without framing one {unit} is all that the {speaker} sends until the {other}"
+        f"{why}: without framing one {unit} is all that the {sender} sends until the {other}"
         " sends, and faults strike only what begins later; give framing=, or place it earlier"
     )
 

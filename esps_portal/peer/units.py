@@ -63,7 +63,7 @@ class PeerUnits:
         found = [(frame, self._begin(frame, now)) for frame in frames]
         if self._splitter.error is None:
             return found, True
-        self._leave(f"sent what is not a frame: {self._splitter.error}")
+        self._report_leftover(f"sent what is not a frame: {self._splitter.error}")
         self._note_rest(now)
         return found, False
 
@@ -85,7 +85,7 @@ class PeerUnits:
         found = [(frame, self._begin(frame, now)) for frame in self._splitter.finish()]
         if self._splitter.rest:
             shown = shown_in_line(self._splitter.rest)
-            self._leave(f"sent '{shown}' at its end, which is not a whole frame")
+            self._report_leftover(f"sent '{shown}' at its end, which is not a whole frame")
             self._note_rest(now)
         return found
 
@@ -102,7 +102,7 @@ class PeerUnits:
         self._tracker.journal.sent(exchange.record, CLIENT, frame.wire, now, is_whole=True)
         return exchange
 
-    def _leave(self, text: str) -> None:
+    def _report_leftover(self, text: str) -> None:
         if not self.is_over:
             self._note_leftover(f"connection {self._tracker.connection.number}: the client {text}")
 

@@ -27,13 +27,13 @@ class Direction:
     """One of the two directions.
 
     Attributes:
-        speaker: the side that sends these bytes: client or server.
+        sender: the side that sends these bytes: client or server.
         source: the socket of that side; ``sink``: that of the other one.
         lane: to the sink.
         reading: cancelled to read the source no more.
     """
 
-    speaker: str
+    sender: str
     source: WatchedStream
     sink: WatchedStream
     lane: Lane
@@ -50,7 +50,7 @@ class Direction:
 
 
 @attrs.frozen
-class BothWays:
+class Directions:
     """Both directions: ``up`` to the server, ``down`` to the client."""
 
     up: Direction

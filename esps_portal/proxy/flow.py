@@ -122,7 +122,7 @@ class Flow:
 
     async def _relay(self) -> None:
         upstream = self._state.upstream
-        if is_loop(self._state, self._came):
+        if is_loop(self._state, self._inbound):
             raise DialError(REASON)
         connected = await dial(upstream.host, upstream.port, socket.SOCK_DGRAM)
         if is_scarce(connected.fileno()):
@@ -142,13 +142,13 @@ class Flow:
                     self._read(connected, now)
 
     @property
-    def _came(self) -> Leg:
+    def _inbound(self) -> Leg:
         return Leg("udp", self._sender.remote)
 
     @contextlib.contextmanager
     def _linked(self, connected: socket.socket) -> Iterator[None]:
         """Note whose datagrams the socket sends, before the first of them."""
-        link = Link.note(self._state, self._came, connected)
+        link = Link.note(self._state, self._inbound, connected)
         try:
             yield
         finally:

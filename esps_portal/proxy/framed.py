@@ -163,7 +163,9 @@ class Framed:
             found += self._whole(side, frame, now, decide)
         if side.splitter.rest:
             shown = shown_in_line(side.splitter.rest)
-            self._leave(f"the {side.name} sent '{shown}' at its end, which is not a whole frame")
+            self._report_leftover(
+                f"the {side.name} sent '{shown}' at its end, which is not a whole frame"
+            )
             self._note_rest(side, now)
             found += self._pass_rest(side)
         return found
@@ -172,10 +174,10 @@ class Framed:
         """Pass everything from now on as it comes."""
         side.is_broken = True
         self._note_no_frame(side, rest, now)
-        self._leave(f"the {side.name} sent what is not a frame: {why}")
+        self._report_leftover(f"the {side.name} sent what is not a frame: {why}")
         return [_send(side, rest[side.passed :])]
 
-    def _leave(self, text: str) -> None:
+    def _report_leftover(self, text: str) -> None:
         self._note_leftover(f"connection {self._tracker.connection.number}: {text}")
 
     def _note_rest(self, side: _Side, now: float) -> None:

@@ -27,7 +27,7 @@ from esps_portal.net.stream_ends import (
     wait_while_stalled,
 )
 from esps_portal.net.watched_stream import WatchedStream
-from esps_portal.proxy.direction import BothWays, Direction, Ended
+from esps_portal.proxy.direction import Direction, Directions, Ended
 from esps_portal.proxy.unit_reader import RelayObserver, UnitReader
 from esps_portal.proxy.units import Units
 
@@ -65,7 +65,7 @@ class Relay(ClientHandler):
         self._draining = False
         self._both = trio.CancelScope()
         # Once both sides are connected.
-        self._ways: BothWays | None = None
+        self._directions: Directions | None = None
         self._fault_end: FaultEnd | None = None
         # The side that a fault has stalled: what happens at the other side is not passed on to it.
         self._stalled: WatchedStream | None = None
@@ -74,8 +74,8 @@ class Relay(ClientHandler):
     def shut_down(self) -> None:
         """Pass nothing more to the server but FIN: it lets running calls end, and then ends."""
         self._draining = True
-        if self._ways is not None:
-            self._ways.up.reading.cancel()
+        if self._directions is not None:
+            self._directions.up.reading.cancel()
 
     async def run(self) -> None:
         """Relay until both directions have ended. Raises nothing but cancellation."""
@@ -94,9 +94,9 @@ class Relay(ClientHandler):
                     side.close(CLOSE_TIMEOUT)
                 elif side is not None:
                     side.abort()
-            if self._ways is not None:
-                self._ways.up.lane.close()
-                self._ways.down.lane.close()
+            if self._directions is not None:
+                self._directions.up.lane.close()
+                self._directions.down.lane.close()
             now = trio.current_time()
             self._on_closed()
             self._units.closed(now, gracefully=both_finished and self._fault_end is None)
@@ -111,10 +111,10 @@ class Relay(ClientHandler):
 
     def strike(self, fault: Fault) -> None:
         """End at once as a fault says that strikes at an age, whatever waits."""
-        if self._ways is None:
+        if self._directions is None:
             self._due.append(fault)  # both sides must be connected first
             return
-        direction = self._ways.towards(fault.to)
+        direction = self._directions.towards(fault.to)
         strike_at_once(fault, direction.sink, lambda how: self._end(how, direction))
 
     # -- two sides
@@ -124,17 +124,17 @@ class Relay(ClientHandler):
         client = self._client
         with self._both:
             async with trio.open_nursery() as nursery:
-                ways = self._ways = BothWays(
+                directions = self._directions = Directions(
                     up=self._direction(CLIENT, client, server, nursery),
                     down=self._direction(SERVER, server, client, nursery),
                 )
-                reader = UnitReader(self._units, self._observer, ways)
+                reader = UnitReader(self._units, self._observer, directions)
                 if self._draining:
-                    ways.up.reading.cancel()
+                    directions.up.reading.cancel()
                 for fault in self._due:
                     self.strike(fault)
-                nursery.start_soon(self._run_direction, ways.up, reader)
-                nursery.start_soon(self._run_direction, ways.down, reader)
+                nursery.start_soon(self._run_direction, directions.up, reader)
+                nursery.start_soon(self._run_direction, directions.down, reader)
         if self._fault_end is not None:
             return await self._fault_end.perform((client, server))
         if client.has_ended and server.has_ended:
@@ -147,7 +147,7 @@ class Relay(ClientHandler):
         return False
 
     def _direction(
-        self, speaker: str, source: WatchedStream, sink: WatchedStream, nursery: trio.Nursery
+        self, sender: str, source: WatchedStream, sink: WatchedStream, nursery: trio.Nursery
     ) -> Direction:
         direction: Direction
 
@@ -156,7 +156,7 @@ class Relay(ClientHandler):
             self._both.cancel()
 
         lane = Lane(sink, nursery, lambda how: self._end(how, direction), on_broken)
-        direction = Direction(speaker, source, sink, lane)
+        direction = Direction(sender, source, sink, lane)
         return direction
 
     async def _run_direction(self, direction: Direction, reader: UnitReader) -> None:
@@ -229,9 +229,9 @@ class Relay(ClientHandler):
         if how in ("close", "reset"):
             self._first.note(PROXY, "fin" if how == "close" else "rst")
             self._fault_end = self._fault_end or FaultEnd(how, side)
-            if self._ways is not None:
-                self._ways.up.lane.discard()
-                self._ways.down.lane.discard()
+            if self._directions is not None:
+                self._directions.up.lane.discard()
+                self._directions.down.lane.discard()
             self._both.cancel()
         elif how == "half-close":
             self._first.note(PROXY, "fin")
@@ -245,8 +245,8 @@ class Relay(ClientHandler):
         else:
             assert how == "deaf", how  # noqa: S101 - every other end is handled above
             self._is_deaf = True
-            if self._ways is not None:
-                self._ways.up.reading.cancel()
+            if self._directions is not None:
+                self._directions.up.reading.cancel()
 
     def _note(self, side: WatchedStream, how: str) -> None:
         self._first.note(CLIENT if side is self._client else self._server_name, how)

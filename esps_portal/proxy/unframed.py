@@ -76,12 +76,12 @@ class Unframed:
 
         return opens
 
-    def _note_begun(self, exchange: LiveExchange, speaker: str) -> None:
+    def _note_begun(self, exchange: LiveExchange, sender: str) -> None:
         """Have faults that were placed since a side began to send note that it goes on."""
         tracker = self._tracker
-        if self._versions[speaker] != tracker.faults.version:
-            self._versions[speaker] = tracker.faults.version
-            tracker.note_begun(exchange, Stage.REQUEST if speaker == CLIENT else Stage.REPLY)
+        if self._versions[sender] != tracker.faults.version:
+            self._versions[sender] = tracker.faults.version
+            tracker.note_begun(exchange, Stage.REQUEST if sender == CLIENT else Stage.REPLY)
 
     def from_server(self, data: bytes, now: float) -> list[SideActions] | None:
         """Take what the server has sent."""

@@ -12,7 +12,7 @@ import trio
 
 from esps_portal.exchanges.live_exchange import CLIENT, SideActions
 from esps_portal.faults.actions import Send
-from esps_portal.proxy.direction import BothWays, Direction
+from esps_portal.proxy.direction import Direction, Directions
 from esps_portal.proxy.units import Units
 
 
@@ -35,13 +35,13 @@ class UnitReader:
     Args:
         units: cuts what is sent into units, and has faults act on them.
         observer: sees what passes.
-        ways: where it goes.
+        directions: both of the connection.
     """
 
-    def __init__(self, units: Units, observer: RelayObserver, ways: BothWays) -> None:
+    def __init__(self, units: Units, observer: RelayObserver, directions: Directions) -> None:
         self._units = units
         self._observer = observer
-        self._ways = ways
+        self._directions = directions
         # Whether bytes of the client wait that it sent while a reply was under way.
         self._is_client_early = False
 
@@ -52,7 +52,7 @@ class UnitReader:
             trio.BrokenResourceError: one of the sides is broken; see `WatchedStream`.
         """
         now = trio.current_time()
-        if direction.speaker == CLIENT:
+        if direction.sender == CLIENT:
             is_early = self._read_server_first(now) or self._is_client_early
             self._is_client_early = False
             self._observer.from_client(data, now)
@@ -66,7 +66,7 @@ class UnitReader:
             await direction.lane.send(data, direction.source)
             return
         for step in steps:
-            lane = self._ways.towards(step.to).lane
+            lane = self._directions.towards(step.to).lane
             if lane is direction.lane:
                 await lane.perform(step.actions, direction.source)
             else:
@@ -75,15 +75,15 @@ class UnitReader:
     def end(self, direction: Direction) -> None:
         """Note that one side sends nothing more: bytes that waited for the rest of a unit pass."""
         is_cut = direction.reading.cancel_called
-        for step in self._units.ended(direction.speaker, trio.current_time(), is_cut=is_cut):
-            self._ways.towards(step.to).lane.put(step.actions)
+        for step in self._units.ended(direction.sender, trio.current_time(), is_cut=is_cut):
+            self._directions.towards(step.to).lane.put(step.actions)
 
     def _read_server_first(self, now: float) -> bool:
         """Take what the server has sent before the client's bytes, where both have come.
 
         Returns whether a reply was under way: the client has not waited for its end.
         """
-        down = self._ways.towards(CLIENT)
+        down = self._directions.towards(CLIENT)
         if not down.lane.is_clear:
             return not down.lane.discards
         try:
@@ -95,5 +95,5 @@ class UnitReader:
         self._observer.from_server(data, now)
         steps = self._units.from_server(data, now)
         for step in [SideActions(CLIENT, [Send(data)])] if steps is None else steps:
-            self._ways.towards(step.to).lane.put(step.actions)
+            self._directions.towards(step.to).lane.put(step.actions)
         return True
