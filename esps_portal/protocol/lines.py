@@ -44,38 +44,33 @@ class LineSplitter:
     Args:
         max_line: longest line in bytes, including its LF.
         max_unterminated: bytes without an LF after which `Unterminated` is reported, once.
+
+    Attributes:
+        unfinished: the unfinished line that is held; empty while an over-long one is skipped.
     """
 
-    __slots__ = ("_buffer", "_is_skipping", "_max_line", "_max_unterminated", "_skipped")
+    __slots__ = ("_is_skipping", "_max_line", "_max_unterminated", "_skipped", "unfinished")
 
     def __init__(self, max_line: int, max_unterminated: int) -> None:
         self._max_line = max_line
         self._max_unterminated = max_unterminated
-        # The unfinished line.
-        self._buffer = b""
+        self.unfinished: bytes = b""
         # Whether the unfinished line is too long. Then only its size is kept.
         self._is_skipping = False
         self._skipped = 0
 
     @property
-    def buffered(self) -> int:
-        """The size of the unfinished line that is held, in bytes."""
-        return len(self._buffer)
-
-    @property
-    def unfinished(self) -> bytes:
-        """The unfinished line that is held; empty while an over-long one is skipped."""
-        return self._buffer
-
-    @property
     def is_within_line(self) -> bool:
         """Whether a line has begun and not ended, even if it is being skipped."""
-        return bool(self._buffer or self._is_skipping)
+        return bool(self.unfinished or self._is_skipping)
 
     def is_whole(self, data: bytes) -> bool:
         """Whether ``data`` is nothing but whole lines, each short enough."""
-        is_between = not self._buffer and not self._is_skipping
-        return is_between and data[-1:] == b"\n" and len(data) <= self._max_line
+        return (
+            data[-1:] == b"\n"
+            and len(data) <= self._max_line
+            and not (self.unfinished or self._is_skipping)
+        )
 
     def feed(self, data: bytes) -> list[LineEvent]:
         """Return what ``data`` completes, in order."""
@@ -98,7 +93,7 @@ class LineSplitter:
 
     def _take(self, data: bytes, events: list[bytes | LongLineEvent]) -> bytes:
         """Take all lines up to one that is too long; return what is left, from that line on."""
-        data = self._buffer + data
+        data = self.unfinished + data
         start = 0
         # If the last LF is this near to the start, all lines between are short enough.
         while end := data.rfind(b"\n", start, start + self._max_line) + 1:
@@ -107,11 +102,11 @@ class LineSplitter:
             events.append(data[:start])
         unfinished = data[start:]
         if len(unfinished) <= self._max_line:
-            self._buffer = unfinished
+            self.unfinished = unfinished
             return b""
         # The first byte over the limit may be the LF itself.
         events.append(TooLong(unfinished[:_HEAD_SIZE]))
-        self._buffer, self._is_skipping = b"", True
+        self.unfinished, self._is_skipping = b"", True
         return unfinished
 
     def _skip(self, data: bytes, events: list[bytes | LongLineEvent]) -> bytes:

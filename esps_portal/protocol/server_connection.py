@@ -133,7 +133,7 @@ class ServerConnection:
     @property
     def buffered(self) -> int:
         """How many bytes have come that are not answered, in whole lines and in one that is not."""
-        return self._splitter.buffered + self.lines.buffered
+        return len(self._splitter.unfinished) + self.lines.buffered
 
     # -- input
 

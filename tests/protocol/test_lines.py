@@ -65,7 +65,7 @@ def test_no_more_is_held_than_one_line(data: bytes, at: list[int]) -> None:
     splitter = LineSplitter(MAX_LINE, MAX_UNTERMINATED)
     for piece in cut(data, at):
         events = splitter.feed(piece)
-        assert splitter.buffered <= MAX_LINE
+        assert len(splitter.unfinished) <= MAX_LINE
         assert all(len(one) < MAX_LINE for one in events if isinstance(one, bytes))
         assert all(len(one.head) <= HEAD for one in events if isinstance(one, TooLong))
 
@@ -111,9 +111,9 @@ class TestLimits:
 def test_the_size_of_an_unfinished_line() -> None:
     splitter = LineSplitter(MAX_LINE, MAX_UNTERMINATED)
     assert splitter.feed(b"one\ntw") == [b"one"]
-    assert splitter.buffered == 2
+    assert len(splitter.unfinished) == 2
     assert splitter.feed(b"o\n") == [b"two"]
-    assert splitter.buffered == 0
+    assert len(splitter.unfinished) == 0
 
 
 def test_an_endless_line_takes_no_memory() -> None:
@@ -121,7 +121,7 @@ def test_an_endless_line_takes_no_memory() -> None:
     splitter = LineSplitter(MAX_LINE, MAX_UNTERMINATED)
     for _ in range(100):
         splitter.feed(b"a" * 1000)
-        assert splitter.buffered == 0
+        assert len(splitter.unfinished) == 0
 
 
 def test_a_line_that_is_too_long_has_not_ended_before_its_lf() -> None:
