@@ -22,7 +22,8 @@ class FaultRegistry:
         where: what kind of server has the faults.
 
     Attributes:
-        in_force: the faults that may strike. While there are none, nobody needs to ask.
+        in_force: the faults that may strike; always the same list. While there are none, nobody
+            needs to ask.
         version: changes with `in_force`.
         on_change: each is called when `in_force` has changed.
         live: one for each open connection: lets its faults record why they have not struck so far.

@@ -56,6 +56,7 @@ class Journal:
         sinks: each is called with each entry as it happens, a unit once its end is known.
         readers: each is called with all that is sent in exchanges, as it is read.
         waiters: those who wait for calls; the subject is the service.
+        listeners: the lists of who is notified of each request as it comes: sinks and waiters.
         exchanges: the exchanges of any protocol that are kept.
         exchange_waiters: those who wait for exchanges.
         connection_waiters: those who wait for connections to open, or to end.
@@ -75,6 +76,7 @@ class Journal:
         self.sinks: list[Sink] = []
         self.readers: list[Reader] = []
         self.waiters: Waiters = Waiters()
+        self.listeners: tuple[Sequence[object], ...] = self.sinks, self.waiters.waiting
         self._kept = KeptExchanges(max_calls, max_bytes)
         self.exchanges: deque[RecordedExchange] = self._kept.exchanges
         self.exchange_waiters: Waiters = Waiters()
@@ -230,7 +232,7 @@ class Journal:
     @property
     def has_listeners(self) -> bool:
         """Whether somebody is notified of each entry as it happens."""
-        return bool(self.sinks or self.waiters.waiting)
+        return any(self.listeners)
 
     # -- what others ask
 

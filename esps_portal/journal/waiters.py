@@ -99,7 +99,7 @@ class Waiters:
     """All who wait for events, or for things, of one kind.
 
     Attributes:
-        waiting: those whose wait has not ended.
+        waiting: those whose wait has not ended; always the same list.
     """
 
     def __init__(self) -> None:
@@ -134,6 +134,7 @@ class Waiters:
     def end(self) -> None:
         """End every wait: nothing more will happen."""
         self._has_ended = True
-        waiting, self.waiting = self.waiting, []
+        waiting = self.waiting.copy()
+        self.waiting.clear()
         for waiter in waiting:
             waiter.met()

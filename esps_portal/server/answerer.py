@@ -7,6 +7,7 @@ The protocol parses each line, faults are asked about each request, and the port
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import trio
@@ -65,6 +66,7 @@ class Answerer:
         "_portal",
         "_protocol",
         "_replies",
+        "_watchers",
         "_writer",
         "outcomes",
         "turns",
@@ -89,6 +91,11 @@ class Answerer:
         self.turns: Turns = turns
         self._observer = observer
         self._faults = faults
+        # While all of these are empty, no fault can strike a request, and nobody listens.
+        self._watchers: tuple[Sequence[object], ...] = (
+            *(() if observer is None else observer.journal.listeners),
+            *(() if faults is None else (faults.in_force,)),
+        )
         self._caller = ConnectionCaller(remote, calls)
         self._opened = trio.current_time()
         self.outcomes: Outcomes = Outcomes(
@@ -193,10 +200,7 @@ class Answerer:
     @property
     def is_watched(self) -> bool:
         """Whether lines are answered one by one: a fault may strike one, or there are listeners."""
-        if self._observer is not None and self._observer.journal.has_listeners:
-            return True
-        faults = self._faults
-        return faults is not None and (bool(faults.in_force) or self._replies.is_busy)
+        return any(self._watchers) or self._replies.is_busy
 
     async def _answer_watched_lines(self) -> Turn:
         """Do what `answer_now` does, line by line; see `is_watched`."""
