@@ -10,8 +10,10 @@ import contextlib
 import errno
 import socket
 import struct
+from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
@@ -37,7 +39,10 @@ class Sender:
     Attributes:
         address: host and port, and over IPv6 two numbers more, which go back as they came.
         ancillary: for the kernel; empty unless the socket is bound to a wildcard address.
+        is_to_group: whether it was sent to a broadcast or multicast address.
     """
+
+    is_to_group: ClassVar[bool] = False
 
     address: tuple[Any, ...]
     ancillary: tuple[tuple[int, int, bytes], ...] = ()
@@ -46,11 +51,6 @@ class Sender:
     def remote(self) -> tuple[str, int]:
         """Host and port."""
         return literal(self.address)
-
-    @property
-    def is_to_group(self) -> bool:
-        """Whether the datagram was sent to a broadcast or multicast address."""
-        return False
 
     @property
     def ttl(self) -> int | None:
@@ -62,10 +62,7 @@ class Sender:
 class SenderToGroup(Sender):
     """The sender of a datagram to a broadcast or multicast address."""
 
-    @property
-    def is_to_group(self) -> bool:
-        """Always true."""
-        return True
+    is_to_group: ClassVar[bool] = True
 
 
 @attrs.define(unsafe_hash=True, weakref_slot=False)
@@ -76,13 +73,13 @@ class SenderWithTTL(Sender):
 
 
 #: What the kernel says of a datagram beside its bytes and its sender: see recvmsg(2).
-Ancillary = list[tuple[int, int, bytes]]
+Ancillary = Sequence[tuple[int, int, bytes]]
 
 
 def sender_of(address: tuple[Any, ...], found: Ancillary) -> Sender:
     """Return the sender at an address."""
-    sender = SenderToGroup if _names_group(found) else Sender
-    return sender(address, _answer_from_there(found))
+    sender, ancillary = _destination(tuple(found))
+    return sender(address, ancillary)
 
 
 def sender_with_ttl(address: tuple[Any, ...], found: Ancillary) -> Sender:
@@ -113,6 +110,14 @@ def is_group(address: str) -> bool:
         except OSError as error:
             return error.errno == errno.EACCES
     return False
+
+
+@lru_cache(maxsize=256)  # most are sent to the same address of this machine
+def _destination(
+    found: tuple[tuple[int, int, bytes], ...],
+) -> tuple[type[Sender], tuple[tuple[int, int, bytes], ...]]:
+    """Return what its sender is, by where a datagram was sent to, and what the answer needs."""
+    return SenderToGroup if _names_group(found) else Sender, _answer_from_there(found)
 
 
 def _names_group(found: Ancillary) -> bool:
