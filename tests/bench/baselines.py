@@ -6,17 +6,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
+from itertools import repeat, starmap
 
 import trio
 
 from esps_portal import ServerConfig, serve
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.product import PRODUCT
+from esps_portal.protocol.grammar import FIND_PLAIN_DATAGRAMS
 from esps_portal.services.builtin_portal import builtin_portal
 
 
@@ -130,6 +134,38 @@ async def serve_datagrams(*, drained: bool) -> None:
                 continue
 
 
+async def serve_datagram_lines() -> None:
+    """Do what a portal cannot do without: read all, find, call, join, send all; no other check."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.setblocking(False)  # noqa: FBT003 - the same
+        print(sock.getsockname()[1], flush=True)
+        while True:
+            await trio.lowlevel.wait_readable(sock)
+            while waiting := _all_waiting(sock):
+                data, sources = zip(*waiting, strict=True)
+                deque(map(sock.sendto, _replies(data), sources), maxlen=0)
+
+
+def _all_waiting(sock: socket.socket) -> list[tuple[bytes, object]]:
+    waiting: list[tuple[bytes, object]] = []
+    with contextlib.suppress(BlockingIOError):
+        waiting.extend(starmap(sock.recvfrom, repeat((65535,), 64)))
+    return waiting
+
+
+def _replies(datagrams: Iterable[bytes]) -> list[bytes]:
+    replies = []
+    for tag, name, tokens, _, _ in FIND_PLAIN_DATAGRAMS.findall(b"\0".join((*datagrams, b""))):
+        args = tuple(tokens.split()) if name else None
+        if args is None or _SERVICES[name](*args) == args:
+            replies.append(b"".join((tag, b" OK", tokens, b"\n")))
+    return replies
+
+
+_SERVICES: dict[bytes, Callable[..., tuple[bytes, ...]]] = {b"echo": lambda *args: args}
+
+
 async def serve_scripted() -> None:
     """Serve a portal as a test has it: with its journal on, and no stub and no fault."""
     async with trio.open_nursery() as nursery:
@@ -144,6 +180,7 @@ SERVERS: dict[str, Callable[[], Awaitable[None]]] = {
     "lines": partial(serve_stream, lines),
     "udp-bare": partial(serve_datagrams, drained=False),
     "udp-drained": partial(serve_datagrams, drained=True),
+    "udp-lines": serve_datagram_lines,
     "scripted": serve_scripted,
 }
 

@@ -12,7 +12,7 @@ import attrs
 from tests.bench.machine import child, first_line, free_port, wait_for
 
 #: Bare servers of `tests.bench.baselines`.
-BARE = ("echo", "echo-nested", "echo-asyncio", "lines", "udp-bare", "udp-drained")
+BARE = ("echo", "echo-nested", "echo-asyncio", "lines", "udp-bare", "udp-drained", "udp-lines")
 
 #: Other projects' servers, for one core; each answers one line to each line of ours. In order: the
 #: command, the request, the lines of its greeting. Its port stands for ``PORT``.
