@@ -82,21 +82,19 @@ class BlockingClient(ABC):
         Args:
             timeout: seconds for the whole call; by default the one given to `connect`.
         """
-        return self._ask(b"CALL", (service, *args), timeout)
+        return self._ask("CALL", (service, *args), timeout)
 
     def ping(self, *args: str | bytes, timeout: float | None = None) -> tuple[bytes, ...]:
         """Return what the portal sends back: the same arguments."""
-        return self._ask(b"PING", args, timeout)
+        return self._ask("PING", args, timeout)
 
     def services(self, *, timeout: float | None = None) -> list[str]:
         """Return the names of the services that are offered."""
-        return [
-            name.decode("utf-8", "backslashreplace") for name in self._ask(b"LIST", (), timeout)
-        ]
+        return [name.decode("utf-8", "backslashreplace") for name in self._ask("LIST", (), timeout)]
 
     def describe(self, service: str, *, timeout: float | None = None) -> tuple[bytes, ...]:
         """Return what LIST says of a service: name, flags, usage, summary."""
-        return self._ask(b"LIST", (service,), timeout)
+        return self._ask("LIST", (service,), timeout)
 
     def stream(
         self, service: str, *args: str | bytes, timeout: float | None = None
@@ -112,7 +110,7 @@ class BlockingClient(ABC):
 
         def enter() -> BlockingDataStream:
             deadline = self._deadline(timeout)
-            pending = self._send(b"CALL", (service, *args), deadline)
+            pending = self._send("CALL", (service, *args), deadline)
             return BlockingDataStream(pending, lambda: self._receive(pending, deadline))
 
         statement = "with portal.stream(...) as rows: for row in rows: ..."
@@ -125,7 +123,7 @@ class BlockingClient(ABC):
         return public_names(self)
 
     def _ask(
-        self, verb: bytes, args: tuple[str | bytes, ...], timeout: float | None
+        self, verb: str, args: tuple[str | bytes, ...], timeout: float | None
     ) -> tuple[bytes, ...]:
         deadline = self._deadline(timeout)
         pending = self._send(verb, args, deadline)
@@ -138,7 +136,7 @@ class BlockingClient(ABC):
         finally:
             self._forget(pending)
 
-    def _send(self, verb: bytes, args: tuple[str | bytes, ...], deadline: float) -> PendingRequest:
+    def _send(self, verb: str, args: tuple[str | bytes, ...], deadline: float) -> PendingRequest:
         pending = self._requests.ask(verb, args)
         try:
             self._transmit(pending, deadline)

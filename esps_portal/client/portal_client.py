@@ -79,23 +79,23 @@ class PortalClient(ABC):
 
         ``await portal.call("echo", "hi") == (b"hi",)``
         """
-        return await self._ask(b"CALL", (service, *args))
+        return await self._ask("CALL", (service, *args))
 
     async def ping(self, *args: str | bytes) -> tuple[bytes, ...]:
         """Return what the portal sends back: the same arguments."""
-        return await self._ask(b"PING", args)
+        return await self._ask("PING", args)
 
     async def services(self) -> list[str]:
         """Return the names of the services that are offered."""
-        return [name.decode("utf-8", "backslashreplace") for name in await self._ask(b"LIST", ())]
+        return [name.decode("utf-8", "backslashreplace") for name in await self._ask("LIST", ())]
 
     async def describe(self, service: str) -> tuple[bytes, ...]:
         """Return what LIST says of a service: name, flags, usage, summary."""
-        return await self._ask(b"LIST", (service,))
+        return await self._ask("LIST", (service,))
 
     async def hello(self) -> tuple[bytes, ...]:
         """Return what HELLO returns: version, product, and the limits as ``key=value``."""
-        return await self._ask(b"HELLO", ("ESPS/1",))
+        return await self._ask("HELLO", ("ESPS/1",))
 
     def stream(
         self, service: str, *args: str | bytes
@@ -111,7 +111,7 @@ class PortalClient(ABC):
                 iteration.
         """
         statement = "async with portal.stream(...) as rows: async for row in rows: ..."
-        return AsyncWithBlock(self._stream(b"CALL", (service, *args)), statement)
+        return AsyncWithBlock(self._stream("CALL", (service, *args)), statement)
 
     def request(
         self, verb: str, *args: str | bytes
@@ -129,7 +129,7 @@ class PortalClient(ABC):
         if not VERB.fullmatch(verb.encode("utf-8", "surrogatepass")):
             raise ValueError(f"a verb is 1 to 16 letters, got {shown_value(verb)}")
         statement = "async with portal.request(...) as rows: async for row in rows: ..."
-        return AsyncWithBlock(self._stream(verb.encode(), args), statement)
+        return AsyncWithBlock(self._stream(verb, args), statement)
 
     def on_notice(self, function: Callable[[bytes, tuple[bytes, ...]], None]) -> None:
         """Have a function called with the word and the arguments of each notice: ``BYE``, ``ERR``.
@@ -140,9 +140,7 @@ class PortalClient(ABC):
         self._requests.on_notice(lambda notice: function(notice.word, notice.args))
 
     @asynccontextmanager
-    async def _stream(
-        self, verb: bytes, args: tuple[str | bytes, ...]
-    ) -> AsyncIterator[DataStream]:
+    async def _stream(self, verb: str, args: tuple[str | bytes, ...]) -> AsyncIterator[DataStream]:
         pending = await self._send(verb, args)
         rows = DataStream(self, pending)
         try:
@@ -158,7 +156,7 @@ class PortalClient(ABC):
     def __dir__(self) -> list[str]:
         return public_names(self)
 
-    async def _ask(self, verb: bytes, args: tuple[str | bytes, ...]) -> tuple[bytes, ...]:
+    async def _ask(self, verb: str, args: tuple[str | bytes, ...]) -> tuple[bytes, ...]:
         pending = await self._send(verb, args)
         try:
             while not pending.is_over:
@@ -170,7 +168,7 @@ class PortalClient(ABC):
         return pending.result()
 
     @abstractmethod
-    async def _send(self, verb: bytes, args: tuple[str | bytes, ...]) -> PendingRequest:
+    async def _send(self, verb: str, args: tuple[str | bytes, ...]) -> PendingRequest:
         """Send a request."""
 
     @abstractmethod

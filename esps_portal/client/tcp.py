@@ -59,7 +59,7 @@ class TCPClient(PortalClient):
     async def _read_greeting(self) -> None:
         await self._reader.read_until(lambda: self._session.has_greeted)
 
-    async def _send(self, verb: bytes, args: tuple[str | bytes, ...]) -> PendingRequest:
+    async def _send(self, verb: str, args: tuple[str | bytes, ...]) -> PendingRequest:
         if self._session.lost is not None:
             raise self._session.lost_again()
         pending = self._requests.ask(verb, args)

@@ -22,7 +22,7 @@ READ_SIZE = 65536
 HELLO_DELAY = 0.5
 #: The HELLO that is sent to a server without a greeting: one that waits for its client (HTTP, TLS)
 #: then answers with an error. A slow portal greets, and then answers it [ESPS-TCP-3].
-HELLO = (b"HELLO", (VERSION,))
+HELLO = ("HELLO", (VERSION,))
 #: Seconds that sending a QUIT or a CANCEL may take.
 CLEANUP_TIMEOUT = 1.0
 QUIT = b"q QUIT\n"

@@ -28,7 +28,7 @@ class UDPClient(PortalClient):
         self._reader = SharedReader(self._read)
         self._transmissions: dict[PendingRequest, Transmission] = {}
 
-    async def _send(self, verb: bytes, args: tuple[str | bytes, ...]) -> PendingRequest:
+    async def _send(self, verb: str, args: tuple[str | bytes, ...]) -> PendingRequest:
         await trio.lowlevel.checkpoint()
         pending = self._requests.ask(verb, args)
         self._send_datagram(pending, pending.line)

@@ -27,7 +27,6 @@ from esps_portal.protocol.messages import (
     Notice,
     Reply,
     parse_answer_untrusted,
-    request_line,
 )
 from esps_portal.protocol.pending_request import PendingRequest
 from esps_portal.protocol.registry import VERSION
@@ -86,19 +85,23 @@ class ClientConnection:
         self._notices: deque[Notice] = deque(maxlen=_MAX_NOTICES)
         self._on_notice: Callable[[Notice], None] = self._notices.append
 
-    def ask(self, verb: bytes, args: Sequence[str | bytes]) -> PendingRequest:
+    def ask(self, verb: str, args: Sequence[str | bytes]) -> PendingRequest:
         """Make a request; what is to be sent is its ``line``.
+
+        Args:
+            verb: 1 to 16 letters.
 
         Raises:
             TypeError: an argument is neither `str` nor `bytes`.
             ValueError: the line would be longer than the portal's `Limits.max_line`.
         """
-        tag = self._tags()
+        # To encode a verb changes nothing in it.
+        tag, tokens = self._tags(), (verb, *args)
         try:
-            encoded = encode_text_args(args)  # type: ignore[arg-type]  # nearly always
+            encoded = encode_text_args(tokens)  # type: ignore[arg-type]  # nearly always
         except TypeError:
-            encoded = encode_args(tuple(map(_as_bytes, args)))
-        line = request_line(tag, verb, encoded)
+            encoded = encode_args(tuple(map(_as_bytes, tokens)))
+        line = b"%b %b\n" % (tag, encoded)
         if len(line) > self._max_line:
             raise ValueError(f"the request would be longer than {self._max_line} bytes")
         self._pending[tag] = pending = PendingRequest(tag, line)
@@ -120,7 +123,7 @@ class ClientConnection:
 
     def cancellation(self, pending: PendingRequest) -> bytes:
         """Return the CANCEL line for a request. The reply to that line will be ignored."""
-        return request_line(self._tags(), b"CANCEL", pending.tag)
+        return b"%b CANCEL %b\n" % (self._tags(), pending.tag)
 
     def receive_stream_untrusted(self, data: bytes) -> None:
         """Process data that has come over TCP.
@@ -131,8 +134,16 @@ class ClientConnection:
         """
         if self.product is None:
             self._expect_greeting(data)
-        elif self._take_plain_ok(data):
-            return
+        else:
+            # Nearly always it is exactly one plain OK line. The general parser does the same for such
+            # a line, with three times the work.
+            found = _match_plain_ok(data)
+            if found is not None and self._splitter.is_whole(data) and not self.has_ended:
+                tag, tokens = found.groups()
+                pending = self._pending.pop(tag, None)
+                if pending is not None:
+                    pending.final = Reply(tag, OK, tuple(tokens.split()))
+                return
         for line in self._splitter.feed(data):
             if self.has_ended:
                 return  # nothing counts after its last line
@@ -146,20 +157,6 @@ class ClientConnection:
             except ProtocolError:
                 self.rejected = (self._opening if self.product is None else line)[:_MAX_QUOTED]
                 raise
-
-    def _take_plain_ok(self, data: bytes) -> bool:
-        """Take data if it is exactly one plain OK line, as it nearly always is; return that.
-
-        The general parser does the same for such a line, with three times the work.
-        """
-        found = _match_plain_ok(data)
-        if found is None or self.has_ended or not self._splitter.is_whole(data):
-            return False
-        tag, tokens = found.groups()
-        pending = self._pending.pop(tag, None)
-        if pending is not None:
-            pending.final = Reply(tag, OK, tuple(tokens.split()))
-        return True
 
     def _expect_greeting(self, data: bytes) -> None:
         """Reject another protocol by its first bytes: it may send no more, and no LF."""

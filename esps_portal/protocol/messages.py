@@ -49,19 +49,14 @@ class Request:
 
     def encode(self) -> bytes:
         """Return the line."""
-        return request_line(self.tag, self.verb, grammar.encode_args(self.args))
+        if self.args:
+            return b"%b %b %b\n" % (self.tag, self.verb, grammar.encode_args(self.args))
+        return b"%b %b\n" % (self.tag, self.verb)
 
     @property
     def size(self) -> int:
         """The length of the line without padding, in bytes, without making it."""
         return _size(self.tag, self.verb, self.args)
-
-
-def request_line(tag: bytes, verb: bytes, encoded_args: bytes) -> bytes:
-    """Return the line of a request; its arguments are as `grammar.encode_args` returns them."""
-    if not encoded_args:
-        return b"%b %b\n" % (tag, verb)
-    return b"%b %b %b\n" % (tag, verb, encoded_args)
 
 
 def padded(line: bytes, length: int) -> bytes:

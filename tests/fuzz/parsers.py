@@ -67,7 +67,7 @@ def _expect(errors: type[Exception] | tuple[type[Exception], ...]) -> Callable[[
 def _client() -> tuple[ClientConnection, list[PendingRequest]]:
     numbers = count(1)
     client = ClientConnection(lambda: b"%d" % next(numbers))
-    return client, [client.ask(b"CALL", ("x",)) for _ in range(4)]
+    return client, [client.ask("CALL", ("x",)) for _ in range(4)]
 
 
 def check_client(data: bytes) -> None:

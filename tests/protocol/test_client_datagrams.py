@@ -14,7 +14,7 @@ from tests.protocol.strategies import noise
 
 def asked() -> tuple[ClientConnection, PendingRequest]:
     client = ClientConnection(lambda: b"mine")
-    return client, client.ask(b"CALL", ("x",))
+    return client, client.ask("CALL", ("x",))
 
 
 def test_a_datagram_holds_the_whole_answer() -> None:

@@ -109,7 +109,7 @@ def test_padding_never_makes_a_line_too_long() -> None:
 def test_a_peer_that_always_asks_for_more_gets_no_more() -> None:
     # ESPS-UDP-38
     client = ClientConnection(lambda: b"1")
-    pending = client.ask(b"CALL", ("random",))
+    pending = client.ask("CALL", ("random",))
     sent = 0
     for needed in range(100, 110):
         pending.final = Reply(b"1", ERR, (b"too-large", b"%d" % needed))
@@ -118,7 +118,7 @@ def test_a_peer_that_always_asks_for_more_gets_no_more() -> None:
         client.resume(pending)
         sent += 1
     assert sent == Retransmission().max_retransmit
-    pending = client.ask(b"CALL", ("random",))
+    pending = client.ask("CALL", ("random",))
     pending.final = Reply(b"1", ERR, (b"too-large", b"100"))
     assert padded_length(pending, 99) == 100
     assert padded_length(pending, 100) is None

@@ -166,9 +166,9 @@ def test_replies_to_hello_and_list() -> None:  # ESPS-VERB-1, ESPS-VERB-7, ESPS-
 def test_what_a_client_sends() -> None:
     connection = ClientConnection(lambda: b"c1")
     for verb, args in (("HELLO", ["ESPS/1"]), ("PING", ["", "ü"]), ("CALL", ["echo", " "])):
-        line = connection.ask(verb.encode(), args).line
+        line = connection.ask(verb, args).line
         assert matches(verb.lower(), line[:-1])
-    assert matches("cancel", connection.cancellation(connection.ask(b"PING", ()))[:-1])
+    assert matches("cancel", connection.cancellation(connection.ask("PING", ()))[:-1])
 
 
 # -- neither

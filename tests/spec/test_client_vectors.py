@@ -28,7 +28,7 @@ class Client:
         requests = [parse_request_untrusted(line.encode()) for line in lines]
         tags = iter([request.tag for request in requests])
         self.connection = ClientConnection(lambda: next(tags))
-        self.pending = [self.connection.ask(r.verb, r.args) for r in requests]
+        self.pending = [self.connection.ask(r.verb.decode(), r.args) for r in requests]
 
     def answers(self) -> dict[str, list[str]]:
         return {p.tag.decode(): list(map(_without_tag, _replies(p))) for p in self.pending}
