@@ -111,7 +111,7 @@ class BlockingClient(ABC):
         def enter() -> BlockingDataStream:
             deadline = self._deadline(timeout)
             pending = self._send("CALL", (service, *args), deadline)
-            return BlockingDataStream(pending, lambda: self._receive(pending, deadline))
+            return BlockingDataStream(pending, lambda: self._receive(deadline, pending))
 
         statement = "with portal.stream(...) as rows: for row in rows: ..."
         return WithBlock(enter, lambda rows: self._forget(rows.end()), statement)
@@ -129,32 +129,23 @@ class BlockingClient(ABC):
         pending = self._send(verb, args, deadline)
         try:
             while True:
-                self._receive(pending, deadline)
+                self._receive(deadline, pending)
                 if pending.is_over:
                     return pending.result()
                 pending.discard_rows()
         finally:
             self._forget(pending)
 
-    def _send(self, verb: str, args: tuple[str | bytes, ...], deadline: float) -> PendingRequest:
-        pending = self._requests.ask(verb, args)
-        try:
-            self._transmit(pending, deadline)
-        except BaseException:
-            self._requests.forget(pending)
-            raise
-        return pending
-
     def _deadline(self, timeout: float | None) -> float:
         return monotonic() + (self._timeout if timeout is None else check_timeout(timeout))
 
     @abstractmethod
-    def _transmit(self, pending: PendingRequest, deadline: float) -> None:
+    def _send(self, verb: str, args: tuple[str | bytes, ...], deadline: float) -> PendingRequest:
         """Send a request."""
 
     @abstractmethod
-    def _receive(self, pending: PendingRequest, deadline: float) -> None:
-        """Wait for what comes next, whichever request it answers."""
+    def _receive(self, deadline: float, pending: PendingRequest) -> None:
+        """Wait for what comes next, whichever request it answers; ``pending`` is waited for."""
 
     @abstractmethod
     def _forget(self, pending: PendingRequest) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import socket
 
 from esps_portal.client.blocking_client import BlockingClient
-from esps_portal.client.deadline_socket import DeadlineSocket
+from esps_portal.client.deadline import socket_timeout
 from esps_portal.client.tcp_session import (
     CLEANUP_TIMEOUT,
     HELLO,
@@ -24,6 +24,9 @@ from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
+# Seconds that a wait may take longer than its deadline says (own choice: a busy machine adds more).
+_TOLERANCE = 0.002
+
 
 class BlockingTCPClient(BlockingClient):
     """A portal over a connected TCP socket, or TLS on one, which the client owns."""
@@ -32,7 +35,9 @@ class BlockingTCPClient(BlockingClient):
         self, connected: socket.socket | TLSSocket, timeout: float, url: PortalURL
     ) -> None:
         self._session = TCPSession()
-        self._socket = DeadlineSocket(connected)
+        self._socket = connected
+        # The timeout that the socket has, once it was set.
+        self._socket_timeout = 0.0
         super().__init__(self._session.requests, timeout, url)
 
     def wait_for_greeting(self, deadline: float) -> None:
@@ -52,19 +57,22 @@ class BlockingTCPClient(BlockingClient):
 
     def _read_greeting(self, deadline: float) -> None:
         while not self._session.has_greeted:
-            self._read(deadline)
+            self._receive(deadline)
 
-    def _transmit(self, pending: PendingRequest, deadline: float) -> None:
-        if self._session.lost is not None:
-            raise self._session.lost_again()
-        self._send_line(pending.line, deadline)
+    def _send(self, verb: str, args: tuple[str | bytes, ...], deadline: float) -> PendingRequest:
+        pending = self._requests.ask(verb, args)
+        try:
+            self._send_line(pending.line, deadline)
+        except BaseException:
+            self._requests.forget(pending)
+            raise
+        return pending
 
     def _send_line(self, line: bytes, deadline: float) -> None:
         """Send one line, which the kernel's buffers hold even if the portal is slow."""
-        if monotonic() >= deadline:
-            raise TimedOutError("no reply in time")
+        self._set_timeout(deadline)
         try:
-            self._socket.send_all(line, deadline)
+            self._socket.sendall(line)
         except TimeoutError as error:
             # Half a line may have been sent: nothing can follow it.
             stuck = TimedOutError("send timed out: the portal is not reading")
@@ -75,20 +83,34 @@ class BlockingTCPClient(BlockingClient):
             self._session.lose(PeerError("a request was interrupted while it was sent"))
             raise
 
-    def _receive(self, pending: PendingRequest, deadline: float) -> None:  # noqa: ARG002 - UDP needs it
-        self._read(deadline)
-
-    def _read(self, deadline: float) -> None:
-        if self._session.lost is not None:
-            raise self._session.lost_again()
+    def _receive(self, deadline: float, pending: PendingRequest | None = None) -> None:  # noqa: ARG002 - UDP needs it
+        self._set_timeout(deadline)
         try:
-            data = self._socket.receive(READ_SIZE, deadline)
+            data = self._socket.recv(READ_SIZE)
         except TimeoutError as error:
             unfinished = self._requests.unfinished
             raise TimedOutError("no reply in time", unfinished=unfinished) from error
         except OSError as error:
             raise self._session.receive_failed(error) from error
         self._session.receive_untrusted(data)
+
+    def _set_timeout(self, deadline: float) -> None:
+        """Let the socket wait until the deadline, and not much longer.
+
+        Raises:
+            TimedOutError: it has passed.
+            ClosedError, PeerError: the connection is lost.
+        """
+        if self._session.lost is not None:
+            raise self._session.lost_again()
+        left = deadline - monotonic()
+        if left <= 0:
+            raise TimedOutError("no reply in time", unfinished=self._requests.unfinished)
+        # To set one is a system call. Nearly always the one that it has will do.
+        if not left <= self._socket_timeout <= left + _TOLERANCE:
+            seconds = left + _TOLERANCE / 2
+            self._socket.settimeout(socket_timeout(seconds))
+            self._socket_timeout = seconds
 
     def _forget(self, pending: PendingRequest) -> None:
         if pending.final is None:
@@ -97,9 +119,8 @@ class BlockingTCPClient(BlockingClient):
 
     def _send_last(self, line: bytes) -> None:
         """Send a line that needs no answer, if that is still possible."""
-        if self._session.lost is None:
-            with contextlib.suppress(EspsError):
-                self._send_line(line, monotonic() + CLEANUP_TIMEOUT)
+        with contextlib.suppress(EspsError):
+            self._send_line(line, monotonic() + CLEANUP_TIMEOUT)
 
     def close(self) -> None:
         """Send QUIT, and close."""

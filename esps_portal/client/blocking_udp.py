@@ -25,15 +25,21 @@ class BlockingUDPClient(BlockingClient):
         self._schedule = Retransmission.for_host(connected.address)
         self._transmissions: dict[PendingRequest, Transmission] = {}
 
-    def _transmit(self, pending: PendingRequest, deadline: float) -> None:  # noqa: ARG002 - TCP needs it
-        self._send_datagram(pending, pending.line)
+    def _send(self, verb: str, args: tuple[str | bytes, ...], deadline: float) -> PendingRequest:  # noqa: ARG002 - TCP needs it
+        pending = self._requests.ask(verb, args)
+        try:
+            self._send_datagram(pending, pending.line)
+        except BaseException:
+            self._requests.forget(pending)
+            raise
+        return pending
 
     def _send_datagram(self, pending: PendingRequest, datagram: bytes, late: int = 0) -> None:
         sent = Transmission(datagram, self._schedule, monotonic(), late)
         self._socket.send(datagram)
         self._transmissions[pending] = sent
 
-    def _receive(self, pending: PendingRequest, deadline: float) -> None:
+    def _receive(self, deadline: float, pending: PendingRequest) -> None:
         now = now_before(deadline, self._requests.rejected)
         sent = self._transmissions[pending]
         if sent.due <= now:

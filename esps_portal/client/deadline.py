@@ -12,8 +12,9 @@ from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-# Seconds that count as no limit, as a socket cannot count much further (own choice: 30 years).
-_LONGEST = 1e9
+# Seconds that count as no limit (own choice: 23 days). Python lets a socket wait with poll(2): its
+# milliseconds are an int, and begin again at 0 after 24 days.
+_LONGEST = 2e6
 
 
 def check_timeout(timeout: object) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import select
 import socket
 import threading
 from collections.abc import Iterator
@@ -13,8 +12,9 @@ from typing import Any
 import pytest
 
 from esps_portal import ReplyError, TimedOutError, UnreachableError, blocking
-from esps_portal.client.deadline_socket import DeadlineSocket
+from esps_portal.client.blocking_tcp import BlockingTCPClient
 from esps_portal.clock import monotonic
+from esps_portal.protocol.urls import PortalURL
 from esps_portal.testing import PortalController, serve_in_thread
 from tests.patience import PATIENCE
 
@@ -108,49 +108,44 @@ def test_no_limit(portal: PortalController) -> None:
                 client.call("fail", "x-no", timeout=math.inf)
 
 
-# ---- the socket itself -------------------------------------------------------------------------
+# ---- each wait of the socket -------------------------------------------------------------------
 
 
-@pytest.fixture(params=["poll", "select"])
-def pair(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[DeadlineSocket, socket.socket]]:
-    """Return a connected socket and its peer, with poll(2) and without, as on Windows."""
-    if request.param == "select":
-        monkeypatch.delattr(select, "poll")
+@pytest.fixture
+def peer() -> Iterator[tuple[BlockingTCPClient, socket.socket]]:
+    """Return a client that was greeted, and what it is connected to."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        yield DeadlineSocket(ours), theirs
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
+        theirs.sendall(b"* ESPS/1 test/1\n")
+        client = BlockingTCPClient(ours, PATIENCE, PortalURL.parse("esps://127.0.0.1"))
+        client.wait_for_greeting(monotonic() + PATIENCE)
+        yield client, theirs
 
 
-def test_nothing_comes(pair: tuple[DeadlineSocket, socket.socket]) -> None:
-    with pytest.raises(TimeoutError):
-        pair[0].receive(10, monotonic() + 0.02)
+@pytest.mark.parametrize("enough", [PATIENCE, math.inf, 2**32 / 1000 + 0.02])
+def test_each_call_waits_for_as_long_as_it_says(
+    peer: tuple[BlockingTCPClient, socket.socket], enough: float
+) -> None:
+    client, portal = peer
+    for number in (1, 4):  # after each call comes its CANCEL, which has a tag too
+        with pytest.raises(TimedOutError, match="no reply in time"):
+            client.ping(timeout=0.02)
+        late = threading.Timer(0.1, portal.sendall, [b"c%d OK late\n" % (number + 2)])
+        late.start()
+        assert client.ping(timeout=enough) == (b"late",)
+        late.join()
 
 
-def test_something_comes_late(pair: tuple[DeadlineSocket, socket.socket]) -> None:
-    late = threading.Timer(0.02, pair[1].send, [b"x"])
-    late.start()
-    assert pair[0].receive(10, math.inf) == b"x"
-    late.join()
-
-
-def test_more_than_there_is_room_for(pair: tuple[DeadlineSocket, socket.socket]) -> None:
-    ours, theirs = pair
-    data = bytes(10_000_000)
-    with pytest.raises(TimeoutError):
-        ours.send_all(data, monotonic() + 0.02)
-    received = bytearray()
-
-    def read() -> None:
-        while len(received) < len(data):
-            received.extend(theirs.recv(1_000_000))
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    ours.send_all(data, monotonic() + PATIENCE)
-    reader.join(PATIENCE)
-    assert len(received) >= len(data)
+def test_a_request_that_finds_no_room(peer: tuple[BlockingTCPClient, socket.socket]) -> None:
+    client, _ = peer
+    for _ in range(100):
+        with pytest.raises(TimedOutError) as caught:
+            client.ping("x" * 8000, timeout=0.01)
+        if "no reply" not in str(caught.value):
+            break
+    with pytest.raises(TimedOutError, match="send timed out: the portal is not reading"):
+        client.ping()
 
 
 def test_a_seeded_test_draws_what_it_expects(portal: PortalController) -> None:
