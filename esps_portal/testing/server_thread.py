@@ -45,6 +45,7 @@ class ServerThread:
         self._thread = LoopThread(served.name, self._serve, self._end, self._give_up)
         self._ready: Future[Listeners] = Future()
         self._tasks: frozenset[trio.lowlevel.Task] = frozenset()
+        self._listeners: Listeners
         # Also for functions that run while the loop sleeps.
         self._now: Callable[[], float]
         self._is_lent = True
@@ -75,11 +76,11 @@ class ServerThread:
 
     async def _serve(self) -> None:
         async with trio.open_nursery() as nursery:
-            listeners: Listeners = await nursery.start(self._served.serve)
+            self._listeners = await nursery.start(self._served.serve)
             self._now = trio.lowlevel.current_clock().current_time
             self._served.state.start_clock(self._now())
             self._tasks = nursery.child_tasks
-            self._ready.set_result(listeners)
+            self._ready.set_result(self._listeners)
 
     def _end(self, death: BaseException | None) -> None:
         if death is not None and not self._ready.done():
@@ -90,10 +91,6 @@ class ServerThread:
         """Free the ports of a loop that is stuck, for another portal."""
         self._listeners.ports.sever()
         self._served.end()
-
-    @property
-    def _listeners(self) -> Listeners:
-        return self._ready.result(0)
 
     # -- running functions in the loop
 
