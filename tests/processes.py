@@ -76,6 +76,7 @@ def running_server(
         finally:
             if p.poll() is None:
                 p.terminate()
+                p.send_signal(signal.SIGINT)  # the second one: it waits for no client
             try:
                 p.wait(30)
             finally:

@@ -27,9 +27,10 @@ def test_an_exit_that_is_dropped_comes_soon() -> None:
     """As readline drops it while it calls a function of Python's."""
     program = """
 import os, signal, threading
-from esps_portal.cli.signals import ended_in_order
+from esps_portal.cli import signals
 
-with ended_in_order():
+signals._LEAVE_SECONDS = 0.1
+with signals.ended_in_order():
     try:
         os.kill(os.getpid(), signal.SIGTERM)
     except SystemExit:

@@ -141,7 +141,7 @@ def test_clients_that_come_as_it_begins(one: PortalController, then: str) -> Non
     for thread in threads:
         thread.start()
     try:
-        for _ in range(50):
+        for _ in range(20):
             with one.down(how="silent"):
                 assert_times_out(one)
                 if then == "refuse":
