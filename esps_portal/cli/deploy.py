@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from esps_portal.cli.errors import exit_with_error
-from esps_portal.cli.output import require_stdout
+from esps_portal.cli.output import has_stdout, require_stdout
 from esps_portal.deployment.kinds import KINDS, Kind
 from esps_portal.protocol.escape import visible
 
@@ -74,7 +74,8 @@ def _write(kind: Kind, folder: Path, *, force: bool) -> None:
         for file in kind.files:
             with (folder / file).open("w" if force else "x", encoding="utf-8", newline="") as to:
                 to.write(kind.read(file))
-            click.echo(f"wrote {visible(str(folder / file))}")
+            if has_stdout():
+                click.echo(f"wrote {visible(str(folder / file))}")
     except OSError as error:
         exit_with_error(f"cannot write {visible(str(error.filename))}: {error.strerror}")
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 
 from esps_portal.cli.line_writer import LineWriter
+from esps_portal.cli.output import has_stdout
 
 
 class Events:
@@ -14,7 +15,7 @@ class Events:
 
     def __init__(self) -> None:
         # If it is closed, printing the event "ready" has failed before.
-        descriptor = -1 if sys.stdout is None else sys.stdout.fileno()
+        descriptor = sys.stdout.fileno() if has_stdout() else -1
         self._writer = LineWriter(descriptor, lambda lost: _line({"event": "lost", "count": lost}))
 
     def put(self, event: Mapping[str, object]) -> None:

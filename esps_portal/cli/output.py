@@ -46,6 +46,13 @@ class CannotWriteError(Exception):
         return f"cannot write: {self.reason}"
 
 
+class _Closed(io.TextIOBase):
+    """In place of the `None` that Python has for a closed one, to which click writes nothing."""
+
+    def write(self, text: str, /) -> int:  # noqa: ARG002 - the same as of any stream
+        raise CannotWriteError("standard output is closed")
+
+
 class _Raw(io.FileIO):
     """Descriptor 1. After an error it drops everything."""
 
@@ -70,8 +77,11 @@ class _Raw(io.FileIO):
 def guard_stdout() -> None:
     """Replace `sys.stdout` by one that raises `CannotWriteError`."""
     output = sys.stdout
+    if output is None:
+        sys.stdout = _Closed()
+        return
     if not isinstance(output, io.TextIOWrapper) or output is not sys.__stdout__:
-        return  # closed, or replaced by a test
+        return  # replaced by a test
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(_Raw(output.fileno(), "w", closefd=False)),
         encoding=output.encoding,
@@ -95,14 +105,19 @@ def flush_stderr() -> None:
             os.dup2(nowhere.fileno(), sys.stderr.fileno())
 
 
+def has_stdout() -> bool:
+    """Whether there is a standard output, and not one that a shell has closed."""
+    return not (sys.stdout is None or isinstance(sys.stdout, _Closed))
+
+
 def require_stdout() -> None:
     """Check that there is a standard output, before doing work for it.
 
     Raises:
         CannotWriteError: it is closed.
     """
-    if sys.stdout is None:
-        raise CannotWriteError("standard output is closed")
+    if not has_stdout():
+        _Closed().write("")
 
 
 def escaped(data: bytes) -> str:

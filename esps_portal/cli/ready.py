@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from esps_portal.cli.output import print_json
+from esps_portal.cli.output import has_stdout, print_json
 
 if TYPE_CHECKING:
     from esps_portal.cli.reports import Reports
@@ -46,10 +46,10 @@ def print_ready(
         reports: says for whom.
         dual_stack: whether the sockets on :: also accept IPv4.
     """
-    if reports.events is None:
-        click.echo("\n".join(_ready_lines(listeners, others, dual_stack=dual_stack)))
-    else:
+    if reports.events is not None:
         print_json(_ready_event(listeners, others))
+    elif has_stdout():  # a daemon may have none
+        click.echo("\n".join(_ready_lines(listeners, others, dual_stack=dual_stack)))
 
 
 def _ready_event(listeners: Listeners, others: OtherAddresses) -> dict[str, object]:

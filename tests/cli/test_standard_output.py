@@ -5,13 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 import subprocess
+from pathlib import Path
 
+import psutil
 import pytest
 
 from esps_portal import blocking
+from esps_portal.deployment.kinds import KINDS
 from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.commands import COMMAND, run, run_redirected, run_writing_to, start
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 from tests.processes import running_server
 
 FULL = "cannot write: No space left on device"
@@ -41,6 +44,9 @@ def test_standard_output_is_closed_and_nothing_was_called(portal: ThreadedPortal
         "ping --json -c 1",
         "inspect",
         "serve --port 0 --json",
+        "--help",
+        "--version",
+        "call --help",
     ],
 )
 def test_standard_output_is_closed(portal: ThreadedPortal, args: str) -> None:
@@ -48,6 +54,17 @@ def test_standard_output_is_closed(portal: ThreadedPortal, args: str) -> None:
         out, err = process.communicate(PATIENCE)
     message = "esps-portal: cannot write: standard output is closed\n"
     assert (process.returncode, out, err) == (1, "", message)
+
+
+def test_what_does_more_than_print_needs_none(tmp_path: Path) -> None:
+    with start("deploy", "systemd", "--write", str(tmp_path), closed=[1]) as process:
+        assert process.communicate(PATIENCE) == ("", "")
+    assert process.returncode == 0
+    assert {file.name for file in tmp_path.iterdir()} == set(KINDS["systemd"].files)
+    with start("serve", "--port", "0", closed=[1]) as process:
+        until(lambda: psutil.Process(process.pid).net_connections())
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize(
