@@ -25,8 +25,10 @@ _PARTS = {
     "capture": "sample.pcap",
 }
 _BINARY = "capture"
+_FOLDER = "vectors"  # many files, which nobody wants on a screen
 # Not part of the protocol: each lies in the package that reads or serves it.
 _SCHEMAS = ("scenario", "openapi")
+_CHOICE = click.Choice([*_PARTS, *_SCHEMAS, _FOLDER])
 
 
 def _schema(part: str) -> dict[str, Any]:
@@ -49,7 +51,7 @@ def spec_folder() -> Traversable:
 
 
 @click.command("spec", short_help="Print the specification of ESPS/1, and what belongs to it.")
-@click.argument("part", type=click.Choice([*_PARTS, *_SCHEMAS]), default="text", metavar="[PART]")
+@click.argument("part", type=_CHOICE, default="text", metavar="[PART]")
 @click.option(
     "--path", is_flag=True, help="Print the folder of the files, which has the test vectors too."
 )
@@ -74,6 +76,8 @@ def spec_command(part: str, *, path: bool) -> None:
         click.echo(json.dumps(_schema(part), indent=2))
         return
     folder = spec_folder()
+    if part == _FOLDER and not path:
+        exit_with_error("the test vectors are files: see the folder esps-portal spec --path")
     if not path:
         if part == _BINARY and is_terminal():
             exit_with_error("a capture is binary: esps-portal spec capture > sample.pcap")

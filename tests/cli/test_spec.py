@@ -31,6 +31,12 @@ def test_a_terminal_gets_no_packets() -> None:
     os.close(ours)
 
 
+def test_the_vectors_are_files() -> None:
+    message = "esps-portal: the test vectors are files: see the folder esps-portal spec --path\n"
+    assert run("spec", "vectors") == (1, "", message)
+    assert run("spec", "vectors", "--path") == run("spec", "--path")
+
+
 def test_schemas() -> None:
     assert json.loads(run("spec", "scenario")[1]) == scenario_schema()
     document = json.loads(run("spec", "openapi")[1])
