@@ -25,6 +25,7 @@ from esps_portal.testing.fault_selectors import (
     StreamSelectors,
 )
 from esps_portal.testing.handles import PlacedFault
+from esps_portal.testing.with_statement import in_with_statement
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -242,6 +243,7 @@ class PlacesFaults:
         """
         return self._server.place(Fault.create(kind, **selectors_and_parameters))
 
+    @in_with_statement("with proxy.faults(schedule): ...")
     @contextmanager
     def faults(self, schedule: Iterable[PlannedFault]) -> Iterator[list[PlacedFault]]:
         """Place the faults of a schedule until the ``with`` block ends; none of them has to strike.

@@ -21,6 +21,7 @@ from esps_portal.testing.handles import Outage
 from esps_portal.testing.record_waits import connection_wait
 from esps_portal.testing.review import Review
 from esps_portal.testing.served import ServerAddress
+from esps_portal.testing.with_statement import in_with_statement
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -122,6 +123,7 @@ class ServerController(PlacesFaults):
         """Return everything that happened as text: when, on which connection, what."""
         return self._server.view.transcript()
 
+    @in_with_statement("with portal.record(path): ...")
     @contextmanager
     def record(self, path: str | Path) -> Iterator[None]:
         """Add to a recording what happens from now until the ``with`` block ends.

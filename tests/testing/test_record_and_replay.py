@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from esps_portal import blocking
 from esps_portal.journal.append_file import CannotRecordError
 from esps_portal.journal.recording import RecordingError
-from esps_portal.testing import serve_in_thread
+from esps_portal.testing import PlannedFault, lines, proxy_in_thread, serve_in_thread
 
 
 def test_a_block_is_recorded_and_replayed(tmp_path: Path) -> None:
@@ -34,6 +35,19 @@ def test_a_block_is_recorded_and_replayed(tmp_path: Path) -> None:
         assert portal.problems() == []
         portal.reset()
         assert portal.problems() == []
+
+
+def test_what_is_no_with_block_says_so(tmp_path: Path) -> None:
+    with proxy_in_thread("tcp://127.0.0.1:9", framing=lines()) as server:
+        for begin, statement in (
+            (lambda: server.record(tmp_path / "calls"), "with portal.record(path): ..."),
+            (lambda: server.pcap(tmp_path / "pcap"), "with proxy.pcap(path): ..."),
+            (lambda: server.faults([PlannedFault("reset")]), "with proxy.faults(schedule): ..."),
+        ):
+            with pytest.warns(RuntimeWarning, match=re.escape(statement)) as warned:
+                begin()
+            assert warned[0].filename == __file__
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_recording_that_outlives_its_portal(tmp_path: Path) -> None:
