@@ -79,7 +79,7 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Let each worker of xdist have a third of the files, and take from others when it is done.
+    """Let each worker of xdist have its share of the files, and take from others when it is done.
 
     By default they get tests one by one, and each starts what the tests of a file share. `addopts`
     cannot say it: without ``-n``, ``--dist`` is an error.
@@ -90,12 +90,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)
 def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
-    """Let ``-n auto`` start one worker more than there are cores.
+    """Let ``-n auto`` start two workers for each core.
 
-    For a third of its time a worker waits: for a process, a time limit, or a retry of the kernel's.
+    For half of its time a worker waits: for a process, a time limit, or a retry of the kernel's.
     """
     workers = yield
-    return workers if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else workers + 1
+    return workers if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else 2 * workers
 
 
 @pytest.hookimpl(wrapper=True)

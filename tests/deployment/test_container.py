@@ -14,7 +14,6 @@ from tests.commands import run
 from tests.optional import package
 from tests.processes import RunningServer, running_server
 
-compose_spec = package("compose_spec", "deployment")
 KIND = KINDS["container"]
 
 
@@ -39,6 +38,7 @@ def health_check() -> list[str]:
 @pytest.fixture(scope="module")
 def service() -> dict[str, object]:
     """Return the service of the Compose file, as its specification reads it."""
+    compose_spec = package("compose_spec", "deployment")  # no other test waits for it
     compose = compose_spec.PyCompose.from_yaml(KIND.read("compose.yaml"))
     services = compose.to_dict()["services"]
     assert list(services) == ["esps-portal"]
