@@ -71,6 +71,7 @@ class BlockingClient(ABC):
         self._requests = requests
         self._url = url
         self._timeout = timeout
+        self._is_closed = False
 
     def call(
         self, service: str, *args: str | bytes, timeout: float | None = None
@@ -153,4 +154,4 @@ class BlockingClient(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; no request can be sent after that."""

@@ -15,6 +15,7 @@ from esps_portal.client.tcp_session import (
     READ_SIZE,
     TCPSession,
 )
+from esps_portal.client.with_block import CLIENT_CLOSED
 from esps_portal.clock import monotonic
 from esps_portal.net.tls import TLSSocket
 from esps_portal.protocol.errors import EspsError, PeerError, TimedOutError
@@ -60,6 +61,8 @@ class BlockingTCPClient(BlockingClient):
             self._receive(deadline)
 
     def _send(self, verb: str, args: tuple[str | bytes, ...], deadline: float) -> PendingRequest:
+        if self._is_closed:
+            raise RuntimeError(CLIENT_CLOSED)
         pending = self._requests.ask(verb, args)
         try:
             self._send_line(pending.line, deadline)
@@ -125,4 +128,5 @@ class BlockingTCPClient(BlockingClient):
     def close(self) -> None:
         """Send QUIT, and close."""
         self._send_last(QUIT)
+        self._is_closed = True
         self._socket.close()

@@ -6,6 +6,7 @@ from esps_portal.client.blocking_client import BlockingClient
 from esps_portal.client.deadline import now_before, socket_timeout
 from esps_portal.client.host_socket import HostSocket
 from esps_portal.client.transmission import Transmission, udp_requests
+from esps_portal.client.with_block import CLIENT_CLOSED
 from esps_portal.clock import monotonic
 from esps_portal.protocol.messages import padded
 from esps_portal.protocol.pending_request import PendingRequest
@@ -26,6 +27,8 @@ class BlockingUDPClient(BlockingClient):
         self._transmissions: dict[PendingRequest, Transmission] = {}
 
     def _send(self, verb: str, args: tuple[str | bytes, ...], deadline: float) -> PendingRequest:  # noqa: ARG002 - TCP needs it
+        if self._is_closed:
+            raise RuntimeError(CLIENT_CLOSED)
         pending = self._requests.ask(verb, args)
         try:
             self._send_datagram(pending, pending.line)
@@ -68,4 +71,5 @@ class BlockingUDPClient(BlockingClient):
 
     def close(self) -> None:
         """Close the socket."""
+        self._is_closed = True
         self._socket.close()

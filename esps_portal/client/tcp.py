@@ -16,6 +16,7 @@ from esps_portal.client.tcp_session import (
     READ_SIZE,
     TCPSession,
 )
+from esps_portal.client.with_block import CLIENT_CLOSED
 from esps_portal.net.tls import TLSSocket
 from esps_portal.protocol.errors import EspsError
 from esps_portal.protocol.pending_request import PendingRequest
@@ -60,6 +61,8 @@ class TCPClient(PortalClient):
         await self._reader.read_until(lambda: self._session.has_greeted)
 
     async def _send(self, verb: str, args: tuple[str | bytes, ...]) -> PendingRequest:
+        if self._socket.fileno() < 0:
+            raise RuntimeError(CLIENT_CLOSED)
         if self._session.lost is not None:
             raise self._session.lost_again()
         pending = self._requests.ask(verb, args)

@@ -8,6 +8,7 @@ from esps_portal.client.host_socket import HostSocket
 from esps_portal.client.portal_client import PortalClient
 from esps_portal.client.shared_reader import SharedReader
 from esps_portal.client.transmission import Transmission, udp_requests
+from esps_portal.client.with_block import CLIENT_CLOSED
 from esps_portal.protocol.messages import padded
 from esps_portal.protocol.pending_request import PendingRequest
 from esps_portal.protocol.retransmission import Retransmission, padded_length
@@ -29,6 +30,8 @@ class UDPClient(PortalClient):
         self._transmissions: dict[PendingRequest, Transmission] = {}
 
     async def _send(self, verb: str, args: tuple[str | bytes, ...]) -> PendingRequest:
+        if self._socket.fileno() < 0:
+            raise RuntimeError(CLIENT_CLOSED)
         await trio.lowlevel.checkpoint()
         pending = self._requests.ask(verb, args)
         self._send_datagram(pending, pending.line)

@@ -13,6 +13,9 @@ __tracebackhide__ = hides_frame
 
 _Value = TypeVar("_Value")
 
+#: The error of a client that is used after that.
+CLIENT_CLOSED = "the client is closed: its `with` block is over"
+
 
 class WithBlock(AbstractContextManager[_Value, None]):
     """A ``with`` statement made of two functions: ``enter`` returns the value, ``leave`` takes it.

@@ -135,8 +135,8 @@ class ClientConnection:
         if self.product is None:
             self._expect_greeting(data)
         else:
-            # Nearly always it is exactly one plain OK line. The general parser does the same for such
-            # a line, with three times the work.
+            # Nearly always it is exactly one plain OK line. The general parser does the same for
+            # such a line, with three times the work.
             found = _match_plain_ok(data)
             if found is not None and self._splitter.is_whole(data) and not self.has_ended:
                 tag, tokens = found.groups()

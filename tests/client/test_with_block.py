@@ -54,3 +54,23 @@ async def test_a_stream_without_async_with() -> None:
                     pass
             async with stream as rows:
                 assert len([row async for row in rows]) == 3
+
+
+CLOSED = "the client is closed: its `with` block is over"
+
+
+@pytest.mark.parametrize("url", ["url", "udp_url"])
+async def test_a_client_that_is_used_after_its_block(url: str) -> None:
+    with serve_in_thread() as portal:
+        with blocking.connect(getattr(portal, url)) as kept:
+            kept.ping()
+        async with connect(getattr(portal, url)) as kept_by_task:
+            await kept_by_task.ping()
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match=CLOSED):
+                kept.call("echo")
+            with pytest.raises(RuntimeError, match=CLOSED), kept.stream("drip", "1", "0"):
+                pass
+            with pytest.raises(RuntimeError, match=CLOSED):
+                await kept_by_task.call("echo")
+        kept.close()
