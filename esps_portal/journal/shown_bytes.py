@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from esps_portal.protocol.escape import printable, shorten, visible
 
+#: In place of the bytes of what has none: an empty datagram, or a frame without a payload.
+EMPTY = "(empty)"
 # Bytes of a line of hex (hexdump -C).
 _PER_LINE = 16
 _MAX_SHOWN = 60

@@ -17,7 +17,7 @@ from esps_portal.journal.records import (
     RecordedExchange,
     RecordedUnit,
 )
-from esps_portal.journal.shown_bytes import shown, shown_in_line
+from esps_portal.journal.shown_bytes import EMPTY, shown, shown_in_line
 from esps_portal.protocol.escape import shorten, visible
 from esps_portal.protocol.urls import host_port
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 # Characters of a line of the protocol.
 _MAX_LINE = 100
-# In place of the bytes of an empty datagram.
-_EMPTY = "(empty)"
 _ENDS = {"fin": "FIN", "rst": "RST"}
 
 
@@ -107,7 +105,7 @@ def _about_reply(entry: Entry, exchange: RecordedExchange) -> list[str]:
 
 def _shown_bytes(arrow: str, data: bytes, size: int) -> list[str]:
     """Return bytes as text in a line, or else as lines of hex; a long one says its size."""
-    first, *others = shown(data, _MAX_LINE) if size else [_EMPTY]
+    first, *others = shown(data, _MAX_LINE) if size else [EMPTY]
     lines = [f"{arrow} {first}", *(f"    {line}" for line in others)]
     if size > _MAX_LINE:
         lines[-1] += f" ({size} bytes)"
@@ -115,7 +113,7 @@ def _shown_bytes(arrow: str, data: bytes, size: int) -> list[str]:
 
 
 def _in_line(data: bytes, size: int) -> str:
-    text = shown_in_line(data, _MAX_LINE) if size else _EMPTY
+    text = shown_in_line(data, _MAX_LINE) if size else EMPTY
     return f"{text} ({size} bytes)" if size > _MAX_LINE else text
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from esps_portal.given_numbers import shown_value
-from esps_portal.journal.shown_bytes import shown_in_line
+from esps_portal.journal.shown_bytes import EMPTY, shown_in_line
 from esps_portal.mock.frame_stubs import FrameStub
 from esps_portal.mock.peer_connection import PeerConnection
 from esps_portal.mock.peer_steps import AnswerStep, SendFrames
@@ -146,7 +146,7 @@ class FrameScript:
             return
         why = self._why_unexpected(connection, frame)
         if self.on_unexpected is not None:
-            self.on_unexpected(shown_in_line(frame), where, why)
+            self.on_unexpected(shown_in_line(frame) if frame else EMPTY, where, why)
         if is_kept:
             self.unexpected.append(UnexpectedFrame(frame, where, why))
 

@@ -176,5 +176,5 @@ def describe_stub(stub: Stub) -> str:
 
 def describe_call(service: bytes, args: Sequence[bytes]) -> str:
     """Return a call for a report: the service, then its arguments."""
-    name = visible(service.decode("utf-8", "backslashreplace"))
+    name = visible(service.decode("utf-8", "backslashreplace")) or '""'
     return " ".join([name, *map(describe_argument, args)])

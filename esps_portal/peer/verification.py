@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from itertools import islice
 
-from esps_portal.journal.shown_bytes import shown
+from esps_portal.journal.shown_bytes import EMPTY, shown
 from esps_portal.journal.transcript import transcript
 from esps_portal.mock.frame_script import FrameScript, UnexpectedFrame
 from esps_portal.mock.frame_stubs import FrameStub, describe_frame_stub
@@ -60,9 +60,7 @@ def _describe_unexpected(unexpected: UnexpectedFrame) -> str:
 
 
 def _shown_frame(frame: bytes) -> Iterator[str]:
-    if not frame:
-        yield "(empty)"
-    yield from shown(frame, _MAX_FRAME)
+    yield from shown(frame, _MAX_FRAME) if frame else [EMPTY]
 
 
 def _describe_unused(script: FrameScript, stub: FrameStub) -> str:

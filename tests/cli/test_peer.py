@@ -101,10 +101,13 @@ def test_an_unexpected_frame_is_logged_and_escaped(mail: Path) -> None:
         assert said(peer, b"NO\x1b[31m\r\n") == b"220 ready\r\n"
         assert peer.process.stderr is not None
         line = peer.process.stderr.readline()
+        assert said(peer, b"\r\n") == b"220 ready\r\n"
+        second = peer.process.stderr.readline()
     assert line.endswith(
         r"unexpected frame (tcp #1): NO\x1b[31m: nearest stub: 'NOOP': byte 2 is 0x1b, not 0x4f"
         " 'O'\n"
     )
+    assert "unexpected frame (tcp #2): (empty): nearest stub: " in second
 
 
 def test_faults_and_what_never_struck(mail: Path) -> None:

@@ -29,7 +29,7 @@ def report(pytester: pytest.Pytester, ran: dict[str, str]) -> Report:
     if not ran:
         place(pytester, SUITES / "strict.py")
         result = run_here(pytester)
-        result.assert_outcomes(passed=15, failed=2, errors=14, skipped=1, xfailed=1)
+        result.assert_outcomes(passed=16, failed=2, errors=15, skipped=1, xfailed=1)
         ran.update(reports(result.stdout.str()))
     return ran.__getitem__
 
@@ -47,6 +47,10 @@ def report(pytester: pytest.Pytester, ran: dict[str, str]) -> Report:
                 r" +0\.\d+ tcp #1 +<-- a ERR unmatched .*",
                 r"\(portal at 127\.0\.0\.1 port \d+\)",
             ],
+        ),
+        (
+            "without_a_name",
+            ['unexpected call: ""', "    no stub or service has that name"],
         ),
         (
             "unknown",

@@ -14,7 +14,7 @@ from tests.plugin.test_strict import reports
 Report = Callable[[str, str], str]
 
 OUTCOMES = {
-    "peer": {"passed": 13, "failed": 5, "errors": 9},
+    "peer": {"passed": 14, "failed": 5, "errors": 10},
     "proxy": {"passed": 60, "failed": 4, "errors": 7},
 }
 #: How a report says which server it is about.
@@ -69,6 +69,14 @@ def report(pytester: pytest.Pytester, ran: dict[str, dict[str, str]]) -> Report:
             ],
         ),
         ("peer", "no_stub", [r"unexpected frame \(tcp #1\): hello", "    there is no stub"]),
+        (
+            "peer",
+            "empty",
+            [
+                r"unexpected frame \(tcp #1\): \(empty\)",
+                "    nearest stub: 'PING': it ends after 0 bytes; expected 'PING' more",
+            ],
+        ),
         ("peer", "used_up", ["    nearest stub: 'PING': it was for 1 frame, and is used up"]),
         (
             "peer",

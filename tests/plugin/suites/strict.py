@@ -30,6 +30,10 @@ def test_unknown(esps_portal: PortalController) -> None:
     assert "unknown-service" in ask(esps_portal, "a CALL pirce sku-1")
 
 
+def test_without_a_name(esps_portal: PortalController) -> None:
+    assert "bad-arguments" in ask(esps_portal, 'a CALL ""')
+
+
 def test_unused(esps_portal: PortalController) -> None:
     esps_portal.stub("flaky").fail("busy").reply("done")
     assert "busy" in ask(esps_portal, "a CALL flaky")

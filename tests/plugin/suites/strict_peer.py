@@ -56,6 +56,12 @@ def test_no_stub(esps_peer: PeerFactory) -> None:
     assert ask(esps_peer(lines()), b"hello\n") == b""
 
 
+def test_empty(esps_peer: PeerFactory) -> None:
+    peer = esps_peer(lines())
+    peer.stub("PING").reply("PONG").optional()
+    assert ask(peer, b"\n") == b""
+
+
 def test_used_up(esps_peer: PeerFactory) -> None:
     peer = esps_peer(lines())
     peer.stub("PING").reply("PONG").times(1)
