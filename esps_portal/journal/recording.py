@@ -23,6 +23,7 @@ import attrs
 from esps_portal.journal.journal_json import entry_to_values
 from esps_portal.journal.records import RECEIVED, REPLAYED, Entry, RecordedCall
 from esps_portal.journal.values import (
+    BYTE_ORDER_MARK,
     ScenarioError,
     ValueTable,
     bytes_to_value,
@@ -135,13 +136,14 @@ def _line(values: dict[str, object]) -> bytes:
 # ---- reading -----------------------------------------------------------------------------------
 
 
+_BOM = BYTE_ORDER_MARK.encode()
 _NO_RECORDING = f'not a recording: its first line must be {{"event": "{BEGAN}", ...}}'
 
 
 def is_recording(first_line: bytes) -> bool:
     """Whether a file with this first line, its LF included, is a recording."""
     try:
-        check_began(read_json(first_line))
+        check_began(read_json(first_line.removeprefix(_BOM)))
     except ScenarioError:
         return False
     return first_line.endswith(b"\n")
@@ -181,7 +183,7 @@ def read_recording(data: bytes) -> list[RecordedAnswer]:
 
 def read_values(data: bytes) -> Iterator[tuple[int, object]]:
     """Yield the number, from 1, and the value of each line; not of an incomplete last one."""
-    lines = data.split(b"\n")
+    lines = data.removeprefix(_BOM).split(b"\n")
     if not lines[-1]:
         lines.pop()
     for number, line in enumerate(lines, 1):

@@ -101,6 +101,10 @@ def bytes_from_value(value: object) -> bytes:
 # ---- JSON --------------------------------------------------------------------------------------
 
 
+#: Some editors, and PowerShell, begin a UTF-8 file with it (RFC 3629, section 6).
+BYTE_ORDER_MARK = "\ufeff"
+
+
 def read_json(text: str | bytes) -> object:
     """Return a JSON value.
 

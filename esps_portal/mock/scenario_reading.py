@@ -10,6 +10,7 @@ import attrs
 
 from esps_portal.journal.values import (
     BASE64,
+    BYTE_ORDER_MARK,
     ScenarioError,
     ValueTable,
     check_nesting,
@@ -70,6 +71,7 @@ def parse_toml(text: str) -> object:
     Raises:
         ScenarioError: it is not TOML.
     """
+    text = text.removeprefix(BYTE_ORDER_MARK)
     _check_dotted_keys(text)
     try:
         value = tomllib.loads(text)

@@ -173,6 +173,14 @@ def test_an_error_names_its_line(data: bytes, message: str) -> None:
     assert str(raised.value).startswith(message)
 
 
+def test_a_file_that_an_editor_on_windows_has_saved() -> None:
+    recorded = Recorded()
+    recorded.call(b"a CALL echo hi", b"a OK hi\n")
+    data = recorded.data
+    (answer,) = read_recording(b"\xef\xbb\xbf" + data.replace(b"\n", b"\r\n"))
+    assert answer == read_recording(data)[0]
+
+
 def test_unknown_events_are_ignored() -> None:
     assert read_recording(BEGAN + b'{"event": "paused", "verb": "CALL"}\n') == []
 
@@ -181,6 +189,7 @@ def test_unknown_events_are_ignored() -> None:
     ("line", "is_one"),
     [
         (BEGAN, True),
+        (b"\xef\xbb\xbf" + BEGAN, True),
         (BEGAN[:-1], False),
         (b"", False),
         (b"# notes\n", False),
