@@ -57,6 +57,11 @@ def test_every_key_is_read() -> None:
     assert [fault.kind for fault in scenario.faults] == kinds
 
 
+def test_a_file_that_an_editor_on_windows_has_saved() -> None:
+    saved = read_scenario_toml("\ufeff" + EVERY_KEY.replace("\n", "\r\n"))
+    assert scenario_to_toml(saved) == scenario_to_toml(read_scenario_toml(EVERY_KEY))
+
+
 def test_a_stub_is_the_same_as_from_a_chain() -> None:
     ours = placed(
         'stubs = [{service = "x", args = ["a", {any = true}], more_args = true, optional = true,'
