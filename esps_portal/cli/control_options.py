@@ -161,7 +161,9 @@ def _token(file: Path | None) -> str | None:
         except UnicodeDecodeError:
             found = ""
     if found is not None and _TOKEN.fullmatch(found) is None:
-        raise click.UsageError(f"{source} has no token: letters, digits and . _ ~ + / - are taken")
+        raise click.UsageError(
+            f"{source} has no token: letters, digits and . _ ~ + / - are allowed"
+        )
     return found
 
 

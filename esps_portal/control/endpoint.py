@@ -79,7 +79,7 @@ class Endpoint:
             types = " or ".join(self.types)
             raise HttpError(415, f"Content-Type must be {types}; curl sends it with --json '{{}}'")
         if head.values(b"content-encoding"):
-            raise HttpError(415, "Content-Encoding is not taken: send the body as it is")
+            raise HttpError(415, "Content-Encoding is not accepted: send the body as it is")
         if self.needs_body and not head.has_length:
             raise HttpError(411, "a body is needed, with Content-Length")
 
@@ -133,6 +133,6 @@ def _parse_query(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in pairs:
         if name in found:
-            raise HttpError(400, "it is there twice", key=name[:60])
+            raise HttpError(400, "it is given twice", key=name[:60])
         found[name] = value
     return found

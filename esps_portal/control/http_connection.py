@@ -65,7 +65,7 @@ class HttpConnection:
             tuple(event.headers),
         )
         if event.http_version not in _VERSIONS:
-            raise HttpError(505, f"HTTP/{head.version} is not spoken here: use HTTP/1.1")
+            raise HttpError(505, f"HTTP/{head.version} is not supported: use HTTP/1.1")
         _check_size(head)
         _check_length(head)
         self._body.clear()

@@ -159,7 +159,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _integer(digits: str) -> int:
     if len(digits) > _MAX_DIGITS:
-        raise ValueError(f"an integer of {len(digits)} digits; at most {_MAX_DIGITS} are taken")
+        raise ValueError(f"an integer of {len(digits)} digits; at most {_MAX_DIGITS} are accepted")
     return int(digits)
 
 

@@ -23,8 +23,8 @@ class ScriptedConversation:
     """Steps, and how far they have come.
 
     It begins on the first connection on which its first step can be done: with the first frame that
-        matches, if the step is `Expect`; otherwise when a connection is accepted, which never
-        happens over UDP.
+    matches, if the step is `Expect`; otherwise when a connection is accepted, which never happens
+    over UDP.
 
     Args:
         steps: in order.

@@ -262,7 +262,7 @@ def bound(  # noqa: PLR0913 - each says what to bind
 def _let_others_bind(sock: socket.socket) -> None:
     option = getattr(socket, "SO_REUSEPORT", None)
     if option is None:
-        raise OSError(errno.ENOPROTOOPT, "this system lets no processes share a port")
+        raise OSError(errno.ENOPROTOOPT, "this system does not let processes share a port")
     sock.setsockopt(socket.SOL_SOCKET, option, 1)
 
 

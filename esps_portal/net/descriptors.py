@@ -46,7 +46,7 @@ class SpareDescriptor:
     """A descriptor that is kept for the moment when no other is left.
 
     Without it a client could then only be left waiting: before it is accepted it can be neither
-        answered nor closed.
+    answered nor closed.
     """
 
     __slots__ = ("_descriptor",)

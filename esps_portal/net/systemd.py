@@ -98,7 +98,7 @@ async def feed_watchdog(environment: MutableMapping[str, str], seconds: float) -
     """Send notifications to the watchdog of the service manager until cancelled.
 
     It is a task like any other: if something blocks the loop none is sent, and the service is
-        restarted.
+    restarted.
 
     Args:
         environment: has ``NOTIFY_SOCKET``.

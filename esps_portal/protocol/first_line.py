@@ -18,7 +18,7 @@ def first_line_error(request: Request, *, requires_hello: bool) -> tuple[str, st
     """Return the code and the text of what is wrong with a request as the first line, if anything.
 
     Args:
-        requires_hello: it must be a HELLO that offers a version that is spoken here.
+        requires_hello: it must be a HELLO that offers a version that is supported.
     """
     verb, args = request.verb, request.args
     if verb not in VERBS:

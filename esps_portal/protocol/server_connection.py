@@ -86,7 +86,7 @@ class ServerConnection:
     What `peek_plain` returns may be executed without `read`, many requests at once.
 
     Args:
-        requires_hello: the first line must be a HELLO that offers a version that is spoken here.
+        requires_hello: the first line must be a HELLO that offers a version that is supported.
 
     Attributes:
         lines: received and not yet read. A reader that was interrupted continues here.

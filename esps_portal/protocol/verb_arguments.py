@@ -41,7 +41,7 @@ def argument_error(verb: bytes, args: tuple[bytes, ...]) -> str:
 
 
 def chosen_version(offered: tuple[bytes, ...]) -> bytes | None:
-    """Return the first of the offered versions that is spoken here, if one is.
+    """Return the first of the offered versions that is supported, if one is.
 
     Example: ``chosen_version((b"ESPS/2", b"ESPS/1"))`` is ``b"ESPS/1"``
     """

@@ -1,7 +1,7 @@
 """Passes what both sides of a relayed connection send to its units, and sends on the result.
 
 The result must not depend on the timing of reads: where both sides have sent something, the
-    server's bytes are taken first.
+server's bytes are taken first.
 """
 
 from __future__ import annotations

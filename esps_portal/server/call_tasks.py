@@ -160,7 +160,7 @@ class CallTasks:
         """Log that a call has ignored its cancellation so far; it runs on, and counts."""
         if running in self._tasks:
             name = service_names([self._tasks[running].service])
-            log.warning("a call goes on though it was cancelled: %s", name)
+            log.warning("a call still runs though it was cancelled: %s", name)
 
     async def until_ended(self, running: RunningCall) -> None:
         """Wait until the task of a call has ended."""

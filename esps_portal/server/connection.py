@@ -252,7 +252,9 @@ class PortalConnection:
 
     def evict(self) -> None:
         """End at once, with RST: all connections hold too much, and this one most."""
-        log.warning("a connection is reset: all hold more than max_buffered, and it the most")
+        log.warning(
+            "a connection is reset: together all hold more than max_buffered, and this one most"
+        )
         self._held.release()
         self._replies.end_for(EndReason.EVICTED)
 

@@ -138,7 +138,7 @@ def test_a_system_that_shares_no_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(socket, "SO_REUSEPORT")
     code, _, err = run("serve", "--reuse-port", "--port", "0")
     assert (code, err.count("\n")) == (1, 1)
-    assert err.endswith("(tcp): this system lets no processes share a port\n")
+    assert err.endswith("(tcp): this system does not let processes share a port\n")
 
 
 def test_it_goes_with_no_control_port() -> None:

@@ -199,7 +199,7 @@ async def test_a_compressed_body_is_refused() -> None:
         answer = await (await it.client()).raw(raw(it, post("Content-Encoding: gzip"), body="{}"))
         assert (answer.status, answer.error) == (
             415,
-            "Content-Encoding is not taken: send the body as it is",
+            "Content-Encoding is not accepted: send the body as it is",
         )
 
 

@@ -233,7 +233,7 @@ def test_an_error_names_its_key(toml: str, says: str) -> None:
     ("text", "says"),
     [
         ("{", "not JSON: "),
-        ("1" * 5000, "not JSON: an integer of 5000 digits; at most 309 are taken"),
+        ("1" * 5000, "not JSON: an integer of 5000 digits; at most 309 are accepted"),
         ("-" + "1" * 310, "not JSON: an integer of 311 digits"),
         ("[NaN]", "not JSON: NaN is not a JSON number"),
         ("-Infinity", "not JSON: -Infinity is not a JSON number"),

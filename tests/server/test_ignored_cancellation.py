@@ -175,4 +175,4 @@ async def test_the_reader_does_not_wait_for_it(
         with trio.fail_after(PATIENCE):
             assert (await client.line(), await client.line()) == (b"b OK", b"c OK")
         (message,) = [record.getMessage() for record in caplog.records]
-        assert message == "a call goes on though it was cancelled: stubborn"
+        assert message == "a call still runs though it was cancelled: stubborn"
