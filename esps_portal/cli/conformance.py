@@ -51,13 +51,13 @@ the same limits, and ends it with SIGTERM: so shutdown and small limits are
 tested too. In CMD {port} is the port to use, over TCP and UDP; an argument
 {limits} becomes --limit NAME=VALUE for each limit that is not default, and
 {max-line} the value of one. The same is in ESPS_CONFORMANCE_LIMITS, as
-NAME=VALUE with spaces between; say --limits-env if CMD reads it there.
+NAME=VALUE separated by spaces; give --limits-env if CMD reads it there.
 
-With --client it serves each violation, and what is odd but legal, to CMD,
-which is started once for each: it finds ESPS_PORTAL_URL (TCP or UDP) and
-ESPS_CONFORMANCE_CASE in its environment, and is to call `echo hi` there, to
-print the reply and to exit with 0, or to fail. What it sends, prints and
-exits with is judged. In three times --timeout it has to end.
+With --client it starts CMD once for each violation, and for each case that
+is odd but legal, and serves that case to it. CMD finds ESPS_PORTAL_URL (TCP
+or UDP) and ESPS_CONFORMANCE_CASE in its environment. It has to call `echo hi`
+there, print the reply and exit with 0, or fail, within three times --timeout.
+What it sends, its output and its exit code are judged.
 
 A verdict is pass, fail, warn (it is only a SHOULD), unsupported (the server
 lacks a service, a limit or a transport), or error (the vector could not be

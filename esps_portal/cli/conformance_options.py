@@ -43,7 +43,7 @@ _SUBJECT_OPTIONS: tuple[Option, ...] = (
         "limits_file",
         type=_READABLE,
         metavar="FILE",
-        help="What the server was configured with (TOML: idle = 5), if HELLO does not tell.",
+        help="The server's limits (TOML: idle = 5), where HELLO does not announce them.",
     ),
 )
 _SELECTION_OPTIONS: tuple[Option, ...] = (
@@ -57,7 +57,7 @@ _SELECTION_OPTIONS: tuple[Option, ...] = (
         "--known-failing",
         type=_READABLE,
         metavar="FILE",
-        help="Vectors that may fail, one in a line; it says which of them pass.",
+        help="Vectors that may fail, one per line; those that pass are reported.",
     ),
 )
 _RUN_OPTIONS: tuple[Option, ...] = (

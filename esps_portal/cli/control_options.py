@@ -64,7 +64,7 @@ _OPTIONS: tuple[Option, ...] = (
         type=AllowedHost(),
         multiple=True,
         metavar="NAME[:PORT]",
-        help="What clients may call the host of the control port, besides localhost and its"
+        help="A name by which clients may call the control port, besides localhost and its"
         " address; may be repeated.",
     ),
     click.option(
@@ -72,7 +72,7 @@ _OPTIONS: tuple[Option, ...] = (
         type=click.Path(path_type=Path),
         shell_complete=complete_file,
         metavar="FILE",
-        help="Let only those use the control port that send the token of FILE (Authorization:"
+        help="Accept only clients of the control port that send the token of FILE (Authorization:"
         f" Bearer TOKEN); also ${TOKEN_VARIABLE}. Needed beyond loopback.",
     ),
 )

@@ -65,7 +65,7 @@ _OTHER_OPTIONS: tuple[Option, ...] = (
         type=click.Choice(("text", "json")),
         default="text",
         show_default=True,
-        help="How standard error looks, the access log included; json: an object in each line.",
+        help="Format of standard error, including the access log; json: one object per line.",
     ),
 )
 

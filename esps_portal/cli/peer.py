@@ -62,14 +62,14 @@ port, where a datagram is a frame as it is.
   match = "RCPT"
 
 With --replay the peer answers from a recording of "esps-portal proxy": a
-reply comes once what the client has sent equals a recorded unit that no
-other one begins with, else after 50 ms.
+reply comes once the client's bytes equal a recorded unit; if a longer unit
+begins with the same bytes, after 50 ms.
 
 With --control its stubs, faults, journal and outages are at the URL that is
 printed, over HTTP; "esps-portal run --help" has the endpoints.
 
-With --tls-cert and --tls-key, or --tls-self-signed, TCP is TLS; what the log
-and files have is plain text.
+With --tls-cert and --tls-key, or --tls-self-signed, TCP is TLS; the log and
+files have plain text.
 
 Faults strike frames, or datagrams; "esps-portal proxy --help" says how. If
 standard error is a terminal, each frame and its reply is logged there;

@@ -41,8 +41,8 @@ _HELP = """\
 Relay everything to a server of any protocol, with faults.
 
 A client gets exactly what the server sends: bytes, FIN and RST over TCP,
-each datagram over UDP; what a fault strikes is the exception. While the
-server cannot be reached, connections are reset.
+each datagram over UDP, unless a fault strikes. While the server cannot be
+reached, connections are reset.
 
 Faults strike units: a datagram; a frame, with --framing; a call, before
 a portal; otherwise an exchange, which begins when the client sends after
@@ -52,10 +52,10 @@ client sends: TEXT, re:REGEX or hex:DIGITS) and reply_match, offset (bytes
 that pass first), to (client or server), unit=connection, age (seconds),
 when, times, chance and seed. A value with spaces is quoted.
 
-TLS passes untouched, as bytes. With a tls:// upstream the proxy speaks TLS to
+TLS passes unchanged, as bytes. With a tls:// upstream the proxy speaks TLS to
 it, and verifies its certificate; with --tls-cert and --tls-key, or
---tls-self-signed, clients speak TLS to the proxy. With both, what passes is
-TLS outside, and plain text to faults, to the log and in files.
+--tls-self-signed, clients speak TLS to the proxy. With both, traffic is
+TLS outside, and plain text for faults, the log and files.
 
 In a --scenario file a proxy is a table; "run" starts all of them:
 

@@ -50,8 +50,9 @@ address of each, which is free as well, under its name, here "cache":
   ESPS_PORTAL_CACHE_PORT   the port
 
 The name is in upper case, with _ for - and . in it. The scenario file has
-the peers, and the framings and faults of proxies; --proxy replaces the upstream of one
-with the same name. --fault, --record and --replay are the portal's.
+the peers, and the framings and faults of proxies; --proxy replaces the
+upstream of one with the same name. --fault, --record and --replay are the
+portal's.
 
 The control port takes JSON over HTTP. "Content-Type: application/json" is
 needed with each POST and PUT; GET /openapi.json describes all of it:
@@ -63,7 +64,7 @@ needed with each POST and PUT; GET /openapi.json describes all of it:
             {"fault": "reset", "service": "echo", "when": "before"}
   GET       /calls, /exchanges (of a proxy), /connections
   POST      /wait {"service": "price", "count": 2, "timeout": 1}, or
-            {"fault": ID}, of a proxy {"match": "INCR"}: "reached" tells
+            {"fault": ID}, for a proxy {"match": "INCR"}; see "reached"
   POST      /verify: {"ok": false, "problems": [...]}
   POST      /reset: no stubs, faults and calls; old connections end
   POST      /down {"how": "refuse"} or {"how": "silent"}; DELETE /down

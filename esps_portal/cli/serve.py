@@ -46,10 +46,10 @@ tests --tls-self-signed makes a CA and a certificate that end with the portal;
 clients trust the CA's file, which is printed (in "ready": "tls_ca").
 
 Processes of one user share a port if each has --reuse-port. The kernel
-gives each connection to one of them, and over UDP each client, which moves
-when a process starts or ends. Each counts, limits and remembers on its own:
-so --control, which reaches one, is refused. With --port 0 the first takes a
-free port; give the others its number.
+assigns each connection to one of them, and over UDP each client; a client
+may move when a process starts or ends. Each process counts, limits and
+remembers on its own, so --control, which reaches only one, is refused. With
+--port 0 the first takes a free port; give the others its number.
 
 The file of --scenario may have [[proxies]] and [[peers]] as well, which are
 started on free ports of 127.0.0.1: "ready" has their addresses by name, and
@@ -68,11 +68,11 @@ Signals:
   SIGHUP with a terminal    the same: the terminal has closed
   SIGHUP without one        read --scenario and --replay again: their stubs
                             and faults, and --fault, replace the old ones;
-                            connections stay open, and proxies and peers as
-                            they are. Read the files of TLS
-                            again, for new connections. Create the --record
-                            file again if it was renamed. After an error
-                            in a file nothing changes.
+                            connections stay open, and proxies and peers
+                            stay as they are. Read the TLS files again, for
+                            new connections. Create the --record file again
+                            if it was renamed. After an error in a file
+                            nothing changes.
   SIGHUP under nohup        ignored
 
 A fault takes parameters, and selectors: service, transport, connection,
@@ -84,8 +84,8 @@ seed. A value with spaces is quoted.
 With --metrics each request is observed, which costs some speed. Metrics
 are esps_portal_* and process_*; /healthz is 200, and 503 while it closes.
 
-It goes on where the reader of its output has gone: a launcher may close
-the pipe once it has read the first line.
+It keeps running if the reader of its output has gone: a launcher may close
+the pipe after the first line.
 
 \b
 Examples:
