@@ -133,6 +133,7 @@ class ForegroundServer:
         # Modules stay. Without them each full collection of garbage, during which nobody is
         # served, takes 27 ms less here.
         gc.freeze()
+        gc.enable()  # since `ServerCommand` has disabled it
 
     async def _end_at_second_signal(
         self, signals: AsyncIterator[int], listeners: Listeners, scope: trio.CancelScope

@@ -87,13 +87,23 @@ def test_a_terminal_gets_the_address_at_once() -> None:
 
 def test_the_garbage_collector_leaves_out_what_was_there_before_it_serves() -> None:
     """Otherwise it looks at all modules each time, and serves nobody meanwhile."""
-    program = (
-        "import gc, os, signal, esps_portal.cli as cli, esps_portal.cli.server_runner as runner;"
-        "runner.print_ready = lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)\n"
-        "try: cli.main(['serve', '--port', '0'])\n"
-        "except SystemExit: print(gc.get_freeze_count() > len(gc.get_objects()))"
-    )
+    program = """
+import gc
+import esps_portal.cli as cli
+import esps_portal.cli.server_runner as runner
+
+async def handle(*_):
+    print("serving:", gc.isenabled(), gc.get_freeze_count() > len(gc.get_objects()))
+    return 2
+
+runner.print_ready = lambda *_, **__: print("starting:", gc.isenabled())
+runner._handle_signals = handle
+try:
+    cli.main(["serve", "--port", "0"])
+except SystemExit:
+    print("at the end:", gc.isenabled())
+"""
     ran = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
     )
-    assert ran.stdout == "True\n", ran.stderr
+    assert ran.stdout == "starting: False\nserving: True True\nat the end: True\n", ran.stderr
