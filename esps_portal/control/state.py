@@ -27,10 +27,11 @@ async def reset(controls: ServerControls, request: EndpointRequest) -> dict[str,
     return {}
 
 
-def go_down(controls: ServerControls, request: EndpointRequest) -> dict[str, Any]:
-    """Take the ports out of service."""
+async def go_down(controls: ServerControls, request: EndpointRequest) -> dict[str, Any]:
+    """Take the ports out of service; what was open is then reset."""
     how: OutageKind = request.table("how").get("how", _read_outage, "refuse")
     controls.ports.down(how)
+    await controls.ports.until_down()
     return {"how": how}
 
 

@@ -239,12 +239,11 @@ class ConnectionServer(Generic[_Handler]):
         await self._until_ended(aborted.keys())
         return len(aborted)
 
-    def abort_soon(self, *, keep_idle: bool = False) -> None:
-        """Reset every connection, or every one that is not idle."""
+    def abort_soon(self) -> None:
+        """Reset every connection, all in one pass of the loop."""
         self._proxy_headers.abort()
         for connection in self.connections:
-            if not (keep_idle and connection.is_idle):
-                connection.abort()
+            connection.abort()
 
     async def _end(self, connections: Iterable[_Handler], end: Callable[[_Handler], None]) -> None:
         """End connections that are still open, some in each pass of the loop."""

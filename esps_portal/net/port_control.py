@@ -67,15 +67,20 @@ class PortControl:
         """Take the ports out of service, in this way; they stay ours.
 
         Args:
-            how: ``refuse``: refuse every connect and every datagram; reset what is open.
-                ``silent``: let every connect time out, discard every datagram, also those to be
-                sent; what is open, and what waits to be accepted, goes on when that is over.
+            how: ``refuse``: refuse every connect and every datagram; reset what is open, some in
+                each pass of the loop (`until_down`). ``silent``: let every connect time out,
+                discard every datagram, also those to be sent; what is open, and what waits to be
+                accepted, goes on when that is over.
 
         Raises:
             ValueError: there is no such way.
         """
         check_outage(how)
         self._outage.begin(how)
+
+    async def until_down(self) -> None:
+        """Wait until what was open has been reset, if they refuse."""
+        await self._outage.until_reset()
 
     def up(self) -> None:
         """Serve again, on the same addresses.
@@ -97,10 +102,10 @@ class PortControl:
                 those that wait to be accepted.
         """
         async with self._resetting:  # they come from any thread
+            ended = 0
             if self._outage.how == "silent":
                 # What came during the silence must not be read when it ends.
-                self._connections.abort_soon(keep_idle=keep_idle)
-                await until_begun()
+                ended = await self._connections.abort(keep_idle=keep_idle)
             self.up()
             for listener in () if keep_idle else self._sockets.tcp:
                 refuse_waiting(listener)
@@ -110,7 +115,7 @@ class PortControl:
             for server in (*self._tasks.former, *self._tasks.datagrams):
                 await server.abort()
             self._forget()
-            return await self._connections.abort(keep_idle=keep_idle)
+            return ended + await self._connections.abort(keep_idle=keep_idle)
 
     @property
     def has_input(self) -> bool:

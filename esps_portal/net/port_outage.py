@@ -80,6 +80,8 @@ class PortOutage:
         self._has_warned = False
         # Connections that fill the queues of the listeners during a silence.
         self._fillers: list[socket.socket] = []
+        # Whether what was open has been reset since they refuse.
+        self._is_reset = trio.Event()
 
     def begin(self, how: OutageKind) -> None:
         """Take the ports out of service, or change the way in which they are."""
@@ -105,6 +107,11 @@ class PortOutage:
             self._tasks.serve()
         self.how = None
 
+    async def until_reset(self) -> None:
+        """Wait until what was open has been reset, if the ports refuse."""
+        if self.how == "refuse":
+            await self._is_reset.wait()
+
     def _refuse(self) -> None:
         self.how = "refuse"
         self._tasks.close_listeners()
@@ -124,8 +131,8 @@ class PortOutage:
                 self._udp_reserved.append(kept)
                 let_share(kept, allowed=False)
         self._warn_unless_kept()
-        self._connections.abort_soon()
-        self._nursery.start_soon(self._abort_late)
+        self._is_reset = trio.Event()
+        self._nursery.start_soon(self._reset_open, self._is_reset)
 
     def _warn_unless_kept(self) -> None:
         """Log, once, that others may take a port that is down."""
@@ -136,16 +143,20 @@ class PortOutage:
             port = held[0][1][1]
             log.warning("while port %d is down others may take it: %s", port, _WHY_NOT_KEPT)
 
-    async def _abort_late(self) -> None:
-        """Abort what was accepted just before the ports went out of service."""
+    async def _reset_open(self, is_done: trio.Event) -> None:
+        """Reset what was open when the ports went out of service."""
+        await self._connections.abort()
         await until_begun()
         if self.how == "refuse":
-            self._connections.abort_soon()
+            self._connections.abort_soon()  # what was accepted just before
             # Only now, so that nothing that came during a silence is read.
             self._connections.silence.end()
+        is_done.set()
 
     def _bind_again(self) -> None:
         """Bind new sockets to all addresses that were refused; those of TCP do not listen yet."""
+        if not self._is_reset.is_set():
+            self._connections.abort_soon()  # before anything that comes after the outage
         self._connections.silence.end()  # of before; what it holds up was aborted
         for reserved in (*self._sockets.reserved, *self._udp_reserved):
             let_share(reserved, allowed=True)

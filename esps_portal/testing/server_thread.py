@@ -6,7 +6,6 @@ import contextlib
 import copy
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
 from typing import TypeVar
 
 import trio
@@ -157,8 +156,18 @@ class ServerThread:
     # -- outages and resets
 
     def down(self, how: OutageKind) -> None:
-        """Take the ports out of service, in this way; see `PortControl.down`."""
-        self.run(partial(self._listeners.ports.down, how))
+        """Take the ports out of service, in this way; return once what was open is reset."""
+        self._check_lent()
+        ports = self._listeners.ports
+        if self._thread.is_current:
+            ports.down(how)  # what runs in the loop cannot wait for it
+            return
+
+        async def down() -> None:
+            ports.down(how)
+            await ports.until_down()
+
+        self._thread.run_async(down)
 
     def up(self) -> None:
         """Take the ports back into service."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import struct
 import threading
@@ -13,6 +14,7 @@ import trio
 import trio.testing
 
 from esps_portal import Limits, Portal
+from esps_portal.net.connection_server import MAX_ENDED
 from esps_portal.testing import PortalController, open_portal, serve_in_thread
 from tests.clocks import PortalClock
 from tests.net.served import assert_refused, assert_served, assert_taken, standing_still
@@ -55,6 +57,17 @@ def test_down_resets_what_is_open(portal: PortalController) -> None:
             ended = [(c.closed_by, c.how) for c in portal.connections()]
             assert ended == [("portal", "rst")] * 2
     assert portal.calls("stall")[0].state == "aborted"
+
+
+def test_all_that_was_open_is_closed_when_it_is_down(portal: PortalController) -> None:
+    """Many connections, some of which are ended in each pass of the loop."""
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connected(portal)).socket for _ in range(10 * MAX_ENDED)]
+        with portal.down():
+            for client in reversed(clients):  # those that are ended last
+                client.settimeout(0)
+                with pytest.raises(ConnectionResetError):
+                    client.recv(1)
 
 
 def test_down_ends_a_udp_call_and_forgets_that_it_ran(portal: PortalController) -> None:
@@ -147,6 +160,23 @@ async def test_down_inside_trio_before_anything_has_run() -> None:
         client = await trio.open_tcp_stream(portal.host, portal.port)
         assert (await client.receive_some()).startswith(b"* ESPS/1 ")
         await client.aclose()
+
+
+async def test_what_was_open_is_not_answered_after_an_outage_inside_trio() -> None:
+    """It has ended before anything could be reset in its turn."""
+    async with open_portal() as portal, contextlib.AsyncExitStack() as stack:
+        clients = []
+        for _ in range(3 * MAX_ENDED):
+            client = await trio.open_tcp_stream(portal.host, portal.port)
+            clients.append(await stack.enter_async_context(client))
+            assert (await client.receive_some()).startswith(b"* ESPS/1 ")
+        for client in clients:
+            os.write(client.socket.fileno(), b"a PING\n")
+        with portal.down():
+            pass
+        for client in clients:
+            with pytest.raises(trio.BrokenResourceError):
+                await client.receive_some()
 
 
 def test_down_while_clients_come(portal: PortalController) -> None:

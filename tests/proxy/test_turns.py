@@ -13,6 +13,7 @@ import trio
 from esps_portal.journal.tap import StreamTap
 from esps_portal.net.connection_server import MAX_ENDED
 from esps_portal.net.dial import dial
+from esps_portal.net.port_control import PortControl
 from esps_portal.net.turns import ConnectionTurns, Turns
 from esps_portal.proxy.tcp_relay import Relay
 from esps_portal.proxy.unit_reader import UnitReader
@@ -32,6 +33,10 @@ class Many:
         self._up = up
         self.clients: list[trio.SocketStream] = []
         self.servers: list[trio.SocketStream] = []
+
+    @property
+    def ports(self) -> PortControl:
+        return self._proxy.listeners.ports
 
     async def connect(self) -> None:
         self.clients = [self._proxy.connect_at_once() for _ in range(CLIENTS)]
@@ -126,6 +131,24 @@ async def test_some_end_in_each_pass_when_the_upstream_dies(
             assert await crowd.ended() == [("portal", "rst" if is_read else "fin")] * CLIENTS
     assert passes.count >= CLIENTS
     assert passes.most <= MOST
+
+
+@pytest.mark.parametrize("how", ["down", "reset"])
+async def test_some_end_in_each_pass_of_an_outage(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a test calls; a reset ends first what a silent network has held up."""
+    async with many() as crowd:
+        await crowd.connect()
+        with noted(monkeypatch, StreamTap, "closed") as passes:
+            if how == "down":
+                crowd.ports.down()
+                await crowd.ports.until_down()
+            else:
+                crowd.ports.down("silent")
+                await crowd.ports.reset()
+    assert passes.count == CLIENTS
+    assert passes.most <= MAX_ENDED
 
 
 async def test_some_end_in_each_pass_when_a_drain_is_over(
