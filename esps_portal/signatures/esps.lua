@@ -62,7 +62,7 @@ local experts = {
 }
 esps.experts = experts
 
-local tcp_stream, udp_stream = Field.new("tcp.stream"), Field.new("udp.stream")
+local tcp_stream = Field.new("tcp.stream")
 
 -- ---- The grammar ----------------------------------------------------------------
 
@@ -169,9 +169,16 @@ local conversations, facts_of = {}, {}
 
 function esps.init() conversations, facts_of = {}, {} end
 
+local function end_of(address, port) return tostring(address) .. " " .. port end
+
+-- A stream of UDP has no number yet when a capture is read for the first time.
 local function conversation_of(pinfo)
-  local stream = pinfo.port_type == UDP and udp_stream() or tcp_stream()
-  local key = pinfo.port_type .. ":" .. tostring(stream)
+  local key = tostring(tcp_stream())
+  if pinfo.port_type == UDP then
+    local ends = { end_of(pinfo.src, pinfo.src_port), end_of(pinfo.dst, pinfo.dst_port) }
+    table.sort(ends)
+    key = table.concat(ends, " ")
+  end
   local found = conversations[key]
   if not found then
     found = { is_udp = pinfo.port_type == UDP, running = {}, reused = {}, rejected = {} }
@@ -179,8 +186,6 @@ local function conversation_of(pinfo)
   end
   return found
 end
-
-local function end_of(address, port) return tostring(address) .. " " .. port end
 
 local function from_server(conversation, pinfo, text)
   local source, destination = end_of(pinfo.src, pinfo.src_port), end_of(pinfo.dst, pinfo.dst_port)

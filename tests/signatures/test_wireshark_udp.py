@@ -77,3 +77,11 @@ def test_a_datagram_that_is_no_request(dissect: Dissect) -> None:
         None,
         None,
     ]
+
+
+def test_the_same_tag_of_two_clients(dissect: Dissect) -> None:
+    said: list[Said] = [("client", b"a CALL count\n"), ("server", b"a OK 1\n")]
+    other: list[Said] = [("client", b"a PING\n"), ("server", b"a OK\n")]
+    lines = dissect(udp_capture(said, other))
+    assert [line.get("response_to") for line in lines] == [None, "1", None, "3"]
+    assert [line.get("tag_reused") for line in lines] == [None] * 4
