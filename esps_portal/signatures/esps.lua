@@ -62,8 +62,6 @@ local experts = {
 }
 esps.experts = experts
 
-local tcp_stream = Field.new("tcp.stream")
-
 -- ---- The grammar ----------------------------------------------------------------
 
 local function printable(bytes)
@@ -171,16 +169,11 @@ function esps.init() conversations, facts_of = {}, {} end
 
 local function end_of(address, port) return tostring(address) .. " " .. port end
 
--- A stream of UDP has no number yet when a capture is read for the first time.
-local function stream_of(pinfo)
-  if pinfo.port_type ~= UDP then return tostring(tcp_stream()) end
+-- By its ends: the number of a stream is not known when a capture is read for the first time.
+local function conversation_of(pinfo)
   local ends = { end_of(pinfo.src, pinfo.src_port), end_of(pinfo.dst, pinfo.dst_port) }
   table.sort(ends)
-  return table.concat(ends, " ")
-end
-
-local function conversation_of(pinfo)
-  local key = stream_of(pinfo)
+  local key = pinfo.port_type .. ":" .. table.concat(ends, " ")
   local found = conversations[key]
   if not found then
     found = { is_udp = pinfo.port_type == UDP, running = {}, reused = {}, rejected = {} }
