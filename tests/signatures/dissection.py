@@ -5,12 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import attrs
+import pytest
 
-from esps_portal.journal.pcap import Capture, Side
+from esps_portal.journal.pcap import (
+    HEADER_SIZE,
+    RECORD_HEADER_SIZE,
+    Capture,
+    Side,
+    record_size,
+)
 from esps_portal.signatures import SIGNATURES
 
 CLIENT = "192.0.2.7"
@@ -45,14 +53,41 @@ class Line:
 Dissect = Callable[..., list[Line]]
 
 
-def tcp_capture(
+def of_tcp(
     *conversations: Iterable[Said], port: int = 2867, client_port: int = 50_000
+) -> pytest.MarkDecorator:
+    """Mark a test that gets, as ``lines``, the dissection of a `tcp_capture`."""
+    capture = partial(tcp_capture, *conversations, port=port, client_port=client_port)
+    return pytest.mark.dissected.with_args(capture)
+
+
+def of_udp(*conversations: Iterable[Said], port: int = 2867) -> pytest.MarkDecorator:
+    """Mark a test that gets, as ``lines``, the dissection of a `udp_capture`."""
+    return pytest.mark.dissected.with_args(partial(udp_capture, *conversations, port=port))
+
+
+def packets_of(capture: bytes) -> list[bytes]:
+    """Return the packets of a capture, each with its header."""
+    packets, place = list[bytes](), HEADER_SIZE
+    while place < len(capture):
+        header = capture[place : place + RECORD_HEADER_SIZE]
+        end = place + RECORD_HEADER_SIZE + record_size(header)
+        packets.append(capture[place:end])
+        place = end
+    return packets
+
+
+def tcp_capture(
+    *conversations: Iterable[Said],
+    port: int = 2867,
+    client_port: int = 50_000,
+    address: str = CLIENT,
 ) -> bytes:
     """Return a capture of connections one after the other, a segment every quarter of a second."""
     capture = Capture((SERVER, port))
     parts = [capture.header()]
     for number, said in enumerate(conversations, 1):
-        client = (CLIENT, client_port + number - 1)
+        client = (address, client_port + number - 1)
         parts.append(capture.opened(1, client, 1000 * number))
         parts += [
             capture.unit(1, client, side, data, 1000 * number + count / 4)
@@ -61,11 +96,11 @@ def tcp_capture(
     return b"".join(parts)
 
 
-def udp_capture(*conversations: Iterable[Said], port: int = 2867) -> bytes:
+def udp_capture(*conversations: Iterable[Said], port: int = 2867, address: str = CLIENT) -> bytes:
     """Return a capture of datagrams of several clients, one every quarter of a second."""
     capture = Capture((SERVER, port))
     datagrams = [
-        capture.datagram((CLIENT, 50_000 + number), side, data, 1000 * number + count / 4)
+        capture.datagram((address, 50_000 + number), side, data, 1000 * number + count / 4)
         for number, said in enumerate(conversations, 1)
         for count, (side, data) in enumerate(said, 1)
     ]

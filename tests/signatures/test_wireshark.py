@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.signatures.dissection import Dissect, Line, Said, run_tshark, tcp_capture
+from tests.signatures.dissection import Dissect, Line, Said, of_tcp, run_tshark, tcp_capture
 from tests.spec.documents import line_of, vectors_of
 
 SESSION: list[Said] = [
@@ -66,8 +66,8 @@ def check(lines: list[Line]) -> None:
         assert line.fields.get("response_in", []) == list(map(str, answers))
 
 
-def test_a_session(dissect: Dissect) -> None:
-    lines = dissect(tcp_capture(SESSION))
+@of_tcp(SESSION)
+def test_a_session(lines: list[Line]) -> None:
     check(lines)
     for line, (_, request, seconds) in zip(lines, EXPECTED, strict=True):
         shown = line.get("time")
@@ -90,10 +90,15 @@ def test_a_session_in_small_segments(dissect: Dissect, size: int, port: int) -> 
     assert sum(line.size for line in lines) == len(sent)
 
 
-def test_several_lines_in_a_segment_and_one_across_two(dissect: Dissect) -> None:
+@of_tcp(
+    [
+        ("client", b"a PING x\nb PI"),
+        ("client", b"NG y\nc PING z\nd PI"),
+        ("client", b"NG\n"),
+    ]
+)
+def test_several_lines_in_a_segment_and_one_across_two(lines: list[Line]) -> None:
     """The second segment ends a line and has two more, so it is handed over in parts."""
-    said: list[Said] = [("client", b"a PING x\nb PI"), ("client", b"NG y\nc PING z\nd PI")]
-    lines = dissect(tcp_capture([*said, ("client", b"NG\n")]))
     assert [(line.get("tag"), line.get("arg")) for line in lines] == [
         ("a", "x"),
         ("b", "y"),
@@ -111,13 +116,15 @@ def test_the_columns(tool: Callable[[str], str], tmp_path: Path) -> None:
     assert printed.decode().strip() == "ESPS\ta PING x%20y | [malformed] b  PING | c PING"
 
 
-def test_the_codec_vectors(dissect: Dissect) -> None:
+VECTORS = [parameter.values[0] for parameter in vectors_of("codec")]
+GREETING: Said = ("server", b"* ESPS/1 x/1\n")
+
+
+@of_tcp([GREETING, *(("client", line_of(vector) + b"\n") for vector in VECTORS)])
+def test_the_codec_vectors(lines: list[Line]) -> None:
     """A line is malformed if a server must reject it with ``bad-line``; arguments are decoded."""
-    vectors = [parameter.values[0] for parameter in vectors_of("codec")]
-    said: list[Said] = [("client", line_of(vector) + b"\n") for vector in vectors]
-    lines = dissect(tcp_capture([("server", b"* ESPS/1 x/1\n"), *said]))[1:]
-    assert len(lines) == len(vectors) > 30
-    for line, vector in zip(lines, vectors, strict=True):
+    assert len(lines) == 1 + len(VECTORS) > 30
+    for line, vector in zip(lines[1:], VECTORS, strict=True):
         assert ("malformed" in line.fields) is ("error" in vector), vector["id"]
         if "error" not in vector:
             assert (line.get("tag"), line.get("verb")) == (vector["tag"], vector["verb"])
@@ -154,38 +161,51 @@ OF_A_SERVER = [
 ]
 
 
-def test_the_lines_of_a_server(dissect: Dissect) -> None:
-    said: list[Said] = [("server", line + b"\n") for line, _ in OF_A_SERVER]
-    shown = dissect(tcp_capture([("server", b"* ESPS/1 x/1\n"), *said]))[1:]
-    assert [line.get("malformed") for line in shown] == [wrong for _, wrong in OF_A_SERVER]
+@of_tcp([GREETING, *(("server", line + b"\n") for line, _ in OF_A_SERVER)])
+def test_the_lines_of_a_server(lines: list[Line]) -> None:
+    assert [line.get("malformed") for line in lines[1:]] == [wrong for _, wrong in OF_A_SERVER]
 
 
-def test_the_direction_decides_what_a_line_is(dissect: Dissect) -> None:
+@of_tcp([("client", b"1 OK\n"), ("server", b"1 ERR unknown-verb\n")])
+def test_the_direction_decides_what_a_line_is(lines: list[Line]) -> None:
     """``1 OK`` of a client is a request, and its answer is an error."""
-    said: list[Said] = [("client", b"1 OK\n"), ("server", b"1 ERR unknown-verb\n")]
-    request, reply = dissect(tcp_capture(said))
+    request, reply = lines
     assert (request.get("kind"), request.get("verb")) == ("request", "OK")
     assert (reply.get("kind"), reply.get("response_to")) == ("reply", str(request.frame))
 
 
-@pytest.mark.parametrize("length", [8192, 8193, pytest.param(60_000, marks=pytest.mark.heavy)])
-def test_a_long_line(dissect: Dissect, length: int) -> None:
+LENGTHS = [8192, 8193, 60_000]
+
+
+def in_two_segments(length: int) -> list[Said]:
     line = b"a PING " + b"x" * (length - 8) + b"\n"
-    (found,) = dissect(tcp_capture([("client", line[:5000]), ("client", line[5000:])]))
-    assert found.size == length
-    assert ("too_long" in found.fields) is (length > 8192)
+    return [("client", line[:5000]), ("client", line[5000:])]
 
 
-def test_what_never_ends_is_not_kept(dissect: Dissect) -> None:
-    parts: list[Said] = [("client", b"x" * 10_000)] * 10
-    lines = dissect(tcp_capture(parts))
+@of_tcp(*map(in_two_segments, LENGTHS))
+def test_a_long_line(lines: list[Line]) -> None:
+    assert [line.size for line in lines] == LENGTHS
+    assert ["too_long" in line.fields for line in lines] == [length > 8192 for length in LENGTHS]
+
+
+@of_tcp([("client", b"x" * 10_000)] * 10)
+def test_what_never_ends_is_not_kept(lines: list[Line]) -> None:
     assert [line.get("malformed") for line in lines] == ["no LF at the end"]
     assert lines[0].size == 70_000
 
 
-def test_a_server_ends_the_connection(dissect: Dissect) -> None:
-    greeting, bye = dissect(
-        tcp_capture([("server", b"* ESPS/1 x/1\n"), ("server", b"* BYE idle\r\n")])
-    )
+@of_tcp([GREETING, ("server", b"* BYE idle\r\n")])
+def test_a_server_ends_the_connection(lines: list[Line]) -> None:
+    greeting, bye = lines
     assert "bye" not in greeting.fields
     assert (bye.get("notice"), bye.get("bye"), bye.get("cr")) == ("BYE", "", "")
+
+
+@of_tcp([("client", b"a CALL stall\n")], [("client", b"a PING\n"), ("server", b"a OK\n")])
+def test_the_same_tag_on_two_connections(lines: list[Line]) -> None:
+    _, ping, pong = lines
+    assert [line.get("tag_reused") for line in lines] == [None] * 3
+    assert (pong.get("response_to"), ping.get("response_in")) == (
+        str(ping.frame),
+        str(pong.frame),
+    )

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from esps_portal.journal.pcap import HEADER_SIZE, RECORD_HEADER_SIZE, record_size
-from tests.signatures.dissection import Said, run_tshark, tcp_capture, udp_capture
+from esps_portal.journal.pcap import HEADER_SIZE, RECORD_HEADER_SIZE
+from tests.signatures.dissection import Said, packets_of, run_tshark, tcp_capture, udp_capture
 from tests.signatures.test_wireshark import SESSION
 
 PIECES = [
@@ -57,15 +57,13 @@ def conversation(rng: random.Random) -> list[Said]:
 
 def with_lost_and_cut_packets(capture: bytes, rng: random.Random) -> bytes:
     """Return the capture without some packets, and with only the start of others."""
-    kept, place = [capture[:HEADER_SIZE]], HEADER_SIZE
-    while place < len(capture):
-        header = capture[place : place + RECORD_HEADER_SIZE]
-        start, place = place, place + RECORD_HEADER_SIZE + record_size(header)
-        chance = rng.random()
+    kept = [capture[:HEADER_SIZE]]
+    for packet in packets_of(capture):
+        record, chance = packet, rng.random()
         if chance < 0.05:
             continue
-        record = capture[start:place]
         if chance < 0.1:
+            header = packet[:RECORD_HEADER_SIZE]
             seconds, micros, size, original = struct.unpack("<4I", header)
             size = max(20, size - rng.randrange(30))
             header = struct.pack("<4I", seconds, micros, size, original)

@@ -8,54 +8,59 @@ from esps_portal import blocking
 from esps_portal.product import PRODUCT
 from esps_portal.testing import proxy_in_thread
 from esps_portal.testing.threaded_portal import ThreadedPortal
-from tests.signatures.dissection import Dissect, Said, tcp_capture, udp_capture
+from tests.signatures.dissection import Dissect, Line, Said, of_tcp, of_udp
 
 TAG = b"0123456789abcdef"
 GREETING: Said = ("server", b"* ESPS/1 other/2 more\n")
 
 
-def test_tcp_on_another_port(dissect: Dissect) -> None:
+@of_tcp(
+    [GREETING, ("client", b"1 PING\n"), ("server", b"1 OK\n")],
+    [("client", b"1 HELLO ESPS/1\n"), ("server", b"1 OK ESPS/1 x/1\n")],
+    port=40_000,
+)
+def test_tcp_on_another_port(lines: list[Line]) -> None:
     """A greeting or a HELLO is enough."""
-    capture = tcp_capture(
-        [GREETING, ("client", b"1 PING\n"), ("server", b"1 OK\n")],
-        [("client", b"1 HELLO ESPS/1\n"), ("server", b"1 OK ESPS/1 x/1\n")],
-        port=40_000,
-    )
-    kinds = [line.get("kind") for line in dissect(capture)]
+    kinds = [line.get("kind") for line in lines]
     assert kinds == ["notice", "request", "reply", "request", "reply"]
 
 
-def test_udp_on_another_port(dissect: Dissect) -> None:
+@of_udp(
+    [("client", TAG + b" PING\n"), ("server", TAG + b" OK\n")],
+    [("client", b"a HELLO ESPS/1 ##\n"), ("server", b"a OK\n")],
+    port=40_000,
+)
+def test_udp_on_another_port(lines: list[Line]) -> None:
     """A HELLO is enough, or a request with a tag that has 64 random bits."""
-    capture = udp_capture(
-        [("client", TAG + b" PING\n"), ("server", TAG + b" OK\n")],
-        [("client", b"a HELLO ESPS/1 ##\n"), ("server", b"a OK\n")],
-        port=40_000,
-    )
-    kinds = [line.get("kind") for line in dissect(capture)]
+    kinds = [line.get("kind") for line in lines]
     assert kinds == ["request", "reply"] * 2
 
 
-def test_other_protocols_on_another_port(dissect: Dissect) -> None:
-    streams: list[list[Said]] = [
-        [("server", b"* OK IMAP4rev1 ready\r\n"), ("client", b"a1 LIST x y\r\n")],
-        [("server", b"* ESPS/10 other/1\n")],
-        [("client", b"GET / HTTP/1.1\r\n\r\n"), ("server", b"HTTP/1.1 200 OK\r\n\r\n")],
-        [("client", b"PING\r\n"), ("server", b"+PONG\r\n")],
-    ]
-    datagrams: list[list[Said]] = [
-        [("client", b"a PING\n"), ("server", b"a OK\n")],
-        [("client", TAG + b" QUERY\n")],
-        [("client", TAG + b" PING\n\n")],
-        [("client", b"\0" + TAG)],
-    ]
-    capture = tcp_capture(*streams, port=40_000) + udp_capture(*datagrams, port=40_000)[24:]
-    assert dissect(capture) == []
+@of_tcp(
+    [("server", b"* OK IMAP4rev1 ready\r\n"), ("client", b"a1 LIST x y\r\n")],
+    [("server", b"* ESPS/10 other/1\n")],
+    [("client", b"GET / HTTP/1.1\r\n\r\n"), ("server", b"HTTP/1.1 200 OK\r\n\r\n")],
+    [("client", b"PING\r\n"), ("server", b"+PONG\r\n")],
+    port=40_000,
+)
+def test_other_connections_on_another_port(lines: list[Line]) -> None:
+    assert lines == []
 
 
-def test_both_ports_are_2867(dissect: Dissect) -> None:
+@of_udp(
+    [("client", b"a PING\n"), ("server", b"a OK\n")],
+    [("client", TAG + b" QUERY\n")],
+    [("client", TAG + b" PING\n\n")],
+    [("client", b"\0" + TAG)],
+    port=40_000,
+)
+def test_other_datagrams_on_another_port(lines: list[Line]) -> None:
+    assert lines == []
+
+
+@of_tcp([GREETING, ("client", b"1 OK\n")], client_port=2867)
+def test_both_ports_are_2867(lines: list[Line]) -> None:
     """Then the first line tells who is the server."""
-    lines = dissect(tcp_capture([GREETING, ("client", b"1 OK\n")], client_port=2867))
     assert [line.get("kind") for line in lines] == ["notice", "request"]
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-import pytest
 import trustme
 
-from tests.signatures.dissection import Dissect, Said, tcp_capture
+from tests.signatures.dissection import Dissect, Line, Said, of_tcp, tcp_capture
 
 
 class Peer:
@@ -56,36 +55,44 @@ def converse(keys: Path, said: list[Said]) -> list[Said]:
     return sent
 
 
-@pytest.mark.parametrize("size", [50, 5000])
-def test_what_is_encrypted(dissect: Dissect, tmp_path: Path, size: int) -> None:
+SAID: list[Said] = [
+    ("server", b"* ESPS/1 x/1\n"),
+    ("client", b"a PING x\nb PI"),
+    ("client", b"NG\n"),
+    ("server", b"a OK x\nb OK\n"),
+]
+
+
+def test_what_is_encrypted(dissect: Dissect, tmp_path: Path) -> None:
     """A record has no lines without the keys; with them they are shown, however they are cut."""
     keys = tmp_path / "keys"
-    said: list[Said] = [
-        ("server", b"* ESPS/1 x/1\n"),
-        ("client", b"a PING x\nb PI"),
-        ("client", b"NG\n"),
-        ("server", b"a OK x\nb OK\n"),
+    segments: list[list[Said]] = [
+        [
+            (side, data[start : start + size])
+            for side, data in converse(keys, SAID)
+            for start in range(0, len(data), size)
+        ]
+        for size in (50, 5000)
     ]
-    segments: list[Said] = [
-        (side, data[start : start + size])
-        for side, data in converse(keys, said)
-        for start in range(0, len(data), size)
-    ]
-    capture = tcp_capture(segments)
+    capture = tcp_capture(*segments)
     assert dissect(capture) == []
-    greeting, first, second, *replies = dissect(capture, "-o", f"tls.keylog_file:{keys}")
-    assert greeting.get("product") == "x/1"
-    assert [request.get("tag") for request in (first, second)] == ["a", "b"]
-    frames = [str(request.frame) for request in (first, second)]
-    assert [reply.get("response_to") for reply in replies] == frames
+    shown = dissect(capture, "-o", f"tls.keylog_file:{keys}")
+    for lines in shown[:5], shown[5:]:
+        greeting, first, second, *replies = lines
+        assert greeting.get("product") == "x/1"
+        assert [request.get("tag") for request in (first, second)] == ["a", "b"]
+        frames = [str(request.frame) for request in (first, second)]
+        assert [reply.get("response_to") for reply in replies] == frames
 
 
-def test_damaged_tls_to_a_plain_portal(dissect: Dissect) -> None:
-    said: list[Said] = [
+@of_tcp(
+    [
         ("server", b"* ESPS/1 x/1\n"),
         ("client", b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00"),
         ("server", b"* ERR bad-line no%20TLS\n"),
     ]
-    greeting, damaged, error = dissect(tcp_capture(said))
+)
+def test_damaged_tls_to_a_plain_portal(lines: list[Line]) -> None:
+    greeting, damaged, error = lines
     assert damaged.get("bad_line") == ""
     assert (greeting.get("notice"), error.get("code")) == ("ESPS/1", "bad-line")
