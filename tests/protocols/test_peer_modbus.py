@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from esps_portal.testing import PeerController, PeerFactory, length_prefixed
 from tests.optional import package
+from tests.patience import PATIENCE
 
 pymodbus_client = package("pymodbus.client")
 pymodbus_exceptions = package("pymodbus.exceptions")
@@ -23,12 +25,25 @@ def peer(esps_peer: PeerFactory) -> PeerController:
     return esps_peer(length_prefixed(2, at=4))
 
 
-@pytest.fixture
-def client(peer: PeerController) -> Iterator[Any]:
-    made = pymodbus_client.ModbusTcpClient(peer.host, port=peer.port, timeout=1, retries=0)
+@contextlib.contextmanager
+def connected(peer: PeerController, timeout: float) -> Iterator[Any]:
+    made = pymodbus_client.ModbusTcpClient(peer.host, port=peer.port, timeout=timeout, retries=0)
     assert made.connect()
     yield made
     made.close()
+
+
+@pytest.fixture
+def client(peer: PeerController) -> Iterator[Any]:
+    with connected(peer, PATIENCE) as made:
+        yield made
+
+
+@pytest.fixture
+def impatient(peer: PeerController) -> Iterator[Any]:
+    """Return a client for what it waits for in vain."""
+    with connected(peer, 0.3) as made:
+        yield made
 
 
 def is_read(frame: bytes) -> bool:
@@ -49,12 +64,12 @@ def test_the_transaction_is_copied(
 
 def test_a_reply_to_another_transaction_is_not_believed(
     peer: PeerController,
-    client: Any,  # noqa: ANN401 - pymodbus, typed or not
+    impatient: Any,  # noqa: ANN401 - pymodbus, typed or not
 ) -> None:
     peer.stub(is_read).reply(REPLY, echo=(0, 2))
     with peer.fault("patch", at=0, hex="7f7f", times=1) as fault:
         with pytest.raises(pymodbus_exceptions.ModbusException):
-            client.read_holding_registers(0)
+            impatient.read_holding_registers(0)
         assert fault.happened == 1
 
 
@@ -69,7 +84,7 @@ def test_an_exception_of_the_device(
     assert found.exception_code == 2
 
 
-def test_half_a_reply(peer: PeerController, client: Any) -> None:  # noqa: ANN401 - pymodbus, typed or not
+def test_half_a_reply(peer: PeerController, impatient: Any) -> None:  # noqa: ANN401 - pymodbus, typed or not
     peer.stub(is_read).raw(REPLY[:7], echo=(0, 2))
     with pytest.raises(pymodbus_exceptions.ModbusException):
-        client.read_holding_registers(0)
+        impatient.read_holding_registers(0)
