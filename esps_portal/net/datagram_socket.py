@@ -88,6 +88,13 @@ class DatagramSocket:
             self._receive, self._most = sock.recvmsg, (_MAX_DATAGRAM, _MAX_ANCILLARY)
         # Datagrams of a flood that were read and not handled yet.
         self._queue: FairQueue[tuple[bytes, Sender]] = FairQueue()
+        # What is sent while `hold` is in force, and to whom: to an address, where that is enough.
+        self._is_holding = False
+        self._held: list[bytes] = []
+        self._receivers: list[Any] = []
+        self._send_to: Callable[[bytes, Any], object] = (
+            self._send_now if self._has_ancillary else sock.sendto
+        )
 
     async def run(self, handle: Handler) -> None:
         """Call a handler with each datagram, until cancelled or closed."""
@@ -140,8 +147,9 @@ class DatagramSocket:
                 break
             data, senders = zip(*self._queue.take(_MAX_HANDLED_OF_FLOOD), strict=True)
             addresses = [sender.address for sender in senders]
+            received = ReceivedDatagrams(data, addresses, senders if self._has_ancillary else None)
             if not self._silence.is_on:
-                await handle(ReceivedDatagrams(data, addresses, senders), trio.current_time())
+                await handle(received, trio.current_time())
             await trio.lowlevel.checkpoint()
         if dropped:
             log.warning("%d datagrams were dropped: more have come than can be answered", dropped)
@@ -164,10 +172,56 @@ class DatagramSocket:
             while True:
                 self._socket.recv(1)
 
+    def hold(self) -> None:
+        """Hold back what is sent until `release`.
+
+        To wake a client takes longer than to answer it, and what is sent in a row wakes it once.
+        """
+        self._is_holding = True
+
+    def release(self) -> None:
+        """Send what was held back, and hold back nothing more."""
+        self._is_holding = False
+        if self._held:
+            self._send_each(self._held, self._receivers)
+            self._held.clear()
+            self._receivers.clear()
+
     def send(self, datagram: bytes, to: Sender) -> None:
         """Send a datagram to the sender of another; it may be lost on the way."""
         if self._silence.is_on:
             return
+        if self._is_holding:
+            self._held.append(datagram)
+            self._receivers.append(to if self._has_ancillary else to.address)
+        else:
+            self._send_now(datagram, to)
+
+    def send_all(self, replies: Sequence[bytes], received: ReceivedDatagrams, first: int) -> None:
+        """Send replies to datagrams that follow each other: at once, where nothing is held back.
+
+        Args:
+            first: the number of the datagram that the first one replies to.
+        """
+        if self._silence.is_on:
+            return
+        receivers = received.receivers[first : first + len(replies)]
+        if self._held:
+            self._held += replies
+            self._receivers += receivers
+        else:
+            self._send_each(replies, receivers)
+
+    def _send_each(self, datagrams: Sequence[bytes], receivers: Sequence[Any]) -> None:
+        sending = map(self._send_to, datagrams, receivers)
+        while True:
+            try:
+                deque(sending, maxlen=0)  # no Python is run for each
+            except OSError:
+                continue  # that one is lost, as below; the ones after it are still sent
+            return
+
+    def _send_now(self, datagram: bytes, to: Sender) -> None:
         try:
             if to.ancillary:
                 self._socket.sendmsg([datagram], to.ancillary, 0, to.address)
@@ -176,30 +230,13 @@ class DatagramSocket:
         except OSError:
             return  # a full buffer, a route that is gone: to a client it is a datagram lost
 
-    def send_all(self, replies: Sequence[bytes], received: ReceivedDatagrams, first: int) -> None:
-        """Send replies to datagrams that follow each other.
-
-        Args:
-            first: the number of the datagram that the first one replies to.
-        """
-        if self._silence.is_on:
-            return
-        if received.needs_senders:
-            for number, reply in enumerate(replies, first):
-                self.send(reply, received.sender(number))
-            return
-        sending = map(self._socket.sendto, replies, received.addresses[first:])
-        while True:
-            try:
-                deque(sending, maxlen=0)  # no Python is run for each
-            except OSError:
-                continue  # one that fails is lost, as above; the ones after it are still sent
-            return
-
     def send_from_other_port(self, datagram: bytes, to: Sender) -> None:
         """Send from the same address and another port."""
         if self._silence.is_on:
             return
+        if self._is_holding:
+            self.release()  # what was sent before it leaves before it
+            self.hold()
         with (
             contextlib.suppress(OSError),
             socket.socket(self._socket.family, socket.SOCK_DGRAM) as sock,

@@ -27,9 +27,9 @@ class ReceivedDatagrams:
     _senders: Sequence[Sender] | None = None
 
     @property
-    def needs_senders(self) -> bool:
-        """Whether an address is not enough to answer one of them."""
-        return self._senders is not None
+    def receivers(self) -> Sequence[Any]:
+        """To whom the answer to each goes: an address, or a `Sender` where that is not enough."""
+        return self.addresses if self._senders is None else self._senders
 
     def sender(self, number: int) -> Sender:
         """Return who has sent one of them, counted from 0."""

@@ -121,8 +121,23 @@ class PortalDatagrams:
         if self._socket.takes_groups:
             received = self._without_groups(received, now)
         found = self._protocol.plain_requests(received.data)
-        until = monotonic() + _TURN
         done = 0
+        while done < len(found):
+            if done:
+                await trio.lowlevel.checkpoint()
+                if self._socket.is_closed:
+                    return
+                now = trio.current_time()
+            self._socket.hold()
+            done = self._take_turn(found, received, done, now)
+            self._socket.release()
+
+    def _take_turn(
+        self, found: list[FoundLine], received: ReceivedDatagrams, first: int, now: float
+    ) -> int:
+        """Answer datagrams from number ``first`` on, for a while; return the number of the next."""
+        until = monotonic() + _TURN
+        done = first
         while done < len(found):
             answered = 0
             if not self._is_watched:
@@ -132,10 +147,8 @@ class PortalDatagrams:
                 self._handle(received.data[done], received.sender(done), now)
             done += answered or 1
             if monotonic() > until:
-                await trio.lowlevel.checkpoint()
-                if self._socket.is_closed:
-                    return
-                now, until = trio.current_time(), monotonic() + _TURN
+                break
+        return done
 
     def _without_groups(self, received: ReceivedDatagrams, now: float) -> ReceivedDatagrams:
         """Leave out what was sent to a broadcast or multicast address: it gets no answer."""

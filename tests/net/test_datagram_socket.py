@@ -14,6 +14,7 @@ import trio.testing
 from esps_portal.net.bind import bound
 from esps_portal.net.datagram_socket import DatagramSocket
 from esps_portal.net.received_datagrams import ReceivedDatagrams
+from tests.patience import PATIENCE
 
 # Short ones, of which each takes 768 bytes of the kernel's buffer: it holds them on any system.
 FLOOD = 400
@@ -69,6 +70,24 @@ async def test_a_flood_leaves_others_their_turn(handled: Handled) -> None:
     assert flood == [b"%d" % number for number in range(FLOOD)]
     # After what was read at first, the flooder and the client have turns.
     assert handled.datagrams[64:70] == [b"64", b"client 0", b"65", b"client 1", b"66", b"client 2"]
+
+
+async def test_a_flood_is_answered(handled: Handled) -> None:
+    answers: list[bytes] = []
+
+    async def answer(received: ReceivedDatagrams, _: float) -> None:
+        handled.ours.send_all(received.data, received, 0)
+        answers.extend(handled.flooder.recv(10) for _ in received.data)
+
+    sent = [b"%d" % number for number in range(FLOOD)]
+    for datagram in sent:
+        handled.flooder.send(datagram)
+    handled.flooder.settimeout(PATIENCE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(handled.ours.run_in_bulk, answer)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert answers == sent
 
 
 async def test_of_a_flood_some_is_dropped_and_nothing_of_others(

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from esps_portal.net import datagram_socket
+from esps_portal.net.datagram_sender import Sender
 from esps_portal.net.datagram_socket import READING_SECONDS, DatagramSocket
 from esps_portal.net.received_datagrams import ReceivedDatagrams
 from tests.patience import PATIENCE
@@ -40,6 +41,46 @@ async def test_a_reply_that_cannot_be_sent_is_lost_alone(
     ours.send_all([b"b", b"c", b"d", b"e"], received, 1)
     assert [client.recv(10), client.recv(10)] == [b"b", b"e"]
     ours.close()
+
+
+async def test_what_is_held_back_leaves_in_order(
+    sockets: tuple[socket.socket, socket.socket],
+) -> None:
+    server, client = sockets
+    client.setblocking(False)  # noqa: FBT003 - the same
+    there, nowhere = Sender(client.getsockname()), Sender(("127.0.0.1", 0))
+    received = ReceivedDatagrams([b"?", b"?"], [there.address, there.address])
+    ours = DatagramSocket(server)
+    ours.hold()
+    for datagram, to in ((b"a", there), (b"lost", nowhere), (b"b", there)):
+        ours.send(datagram, to)
+    ours.send_all([b"c"], received, 1)
+    with pytest.raises(BlockingIOError):
+        client.recv(10)
+    ours.release()
+    assert [client.recv(10) for _ in range(3)] == [b"a", b"b", b"c"]
+    ours.release()  # nothing is left
+    ours.send(b"d", there)
+    assert client.recv(10) == b"d"
+    ours.close()
+
+
+async def test_what_leaves_from_another_port_leaves_after_what_is_held_back(
+    sockets: tuple[socket.socket, socket.socket],
+) -> None:
+    server, _ = sockets
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anyone:
+        anyone.bind(("127.0.0.1", 0))
+        anyone.settimeout(PATIENCE)
+        there = Sender(anyone.getsockname())
+        ours = DatagramSocket(server)
+        ours.hold()
+        ours.send(b"a", there)
+        ours.send_from_other_port(b"b", there)
+        ours.send(b"c", there)
+        ours.release()
+        assert [anyone.recv(10) for _ in range(3)] == [b"a", b"b", b"c"]
+        ours.close()
 
 
 async def passes_of_a_thousand(server: socket.socket, client: socket.socket, at_once: int) -> int:

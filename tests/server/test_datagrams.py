@@ -6,7 +6,9 @@ real, and where time matters the portal's clock stands still until a test moves 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import socket
 from functools import partial
 
 import pytest
@@ -18,7 +20,8 @@ from esps_portal.protocol.messages import padded
 from esps_portal.server import datagrams as datagrams_module
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.service import CloseAfter
-from tests.portals import running
+from tests.patience import PATIENCE
+from tests.portals import DatagramPeer, running
 
 
 class Held:
@@ -98,6 +101,53 @@ async def test_others_have_their_turn_while_many_are_answered(
     # In a round each task runs once, before the other or after it.
     assert len(turns_before) == 20
     assert len(set(turns_before)) >= 10
+
+
+async def test_what_is_answered_has_left_when_others_have_their_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(datagrams_module, "monotonic", partial(next, itertools.count()))
+    received, seen = 0, set()
+    async with running() as server:
+        peer = server.udp()
+        for number in range(20):
+            peer.send(b"%d PING %%41\n" % number)
+        with trio.fail_after(PATIENCE):
+            while received < 20:
+                while has_answer(peer):
+                    await peer.receive()
+                    received += 1
+                seen.add(received)
+                await trio.lowlevel.checkpoint()
+    # In a round each task runs once, before the other or after it.
+    assert len(seen) >= 10
+
+
+async def test_answers_to_what_was_read_together_leave_together() -> None:
+    portal = builtin_portal("test/1")
+    seen: list[bool] = []
+    async with running(portal) as server:
+        peer = server.udp()
+
+        @portal.service(idempotent=True)
+        def look() -> str:
+            seen.append(has_answer(peer))
+            return "looked"
+
+        for number in range(3):
+            peer.send(b"%d CALL look\n" % number)
+            peer.send(b"%d PING %%41\n" % number)
+        answers = [await peer.receive() for _ in range(6)]
+    assert [int(answer.split()[0]) for answer in answers] == [0, 0, 1, 1, 2, 2]
+    assert seen == [False] * 3
+
+
+def has_answer(peer: DatagramPeer) -> bool:
+    """Whether a datagram has come to a peer."""
+    with contextlib.suppress(BlockingIOError):
+        peer.socket.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+        return True
+    return False
 
 
 @pytest.mark.parametrize(
