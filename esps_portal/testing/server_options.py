@@ -46,6 +46,7 @@ def check_types(
 
     Raises:
         TypeError: an option is unknown, or not what it must be.
+        ValueError: the host is empty.
     """
     unknown = options.keys() - types.keys()
     if unknown:
@@ -57,6 +58,8 @@ def check_types(
         expected, description = types[name]
         if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
             raise TypeError(f"{name} must be {description}, got {shown_value(value)}")
+    if options.get("host") == "":  # the system says of it what it says of an unknown name
+        raise ValueError(f"host must be {SERVER_TYPES['host'][1]}, got ''")
 
 
 def host_of(options: ServerOptions) -> str:

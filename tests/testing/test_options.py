@@ -9,8 +9,11 @@ import pytest
 
 from esps_portal import Limits
 from esps_portal.testing import (
+    lines,
     open_memory_portal,
     open_portal,
+    peer_in_thread,
+    proxy_in_thread,
     serve_in_thread,
 )
 from tests.patience import PATIENCE
@@ -47,6 +50,22 @@ async def test_an_option_of_a_wrong_type(arguments: dict[str, Any], message: str
         pass
     with pytest.raises(TypeError, match=message):
         async with open_portal(**arguments):
+            pass
+
+
+async def test_an_empty_host() -> None:
+    message = "host must be a name or an address, got ''"
+    with pytest.raises(ValueError, match=message), serve_in_thread(host=""):
+        pass
+    with pytest.raises(ValueError, match=message), peer_in_thread(lines(), host=""):
+        pass
+    with (
+        pytest.raises(ValueError, match=message),
+        proxy_in_thread("tcp://127.0.0.1:1", host=""),
+    ):
+        pass
+    with pytest.raises(ValueError, match=message):
+        async with open_portal(host=""):
             pass
 
 
