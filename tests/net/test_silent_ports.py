@@ -8,7 +8,7 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import pytest
@@ -60,6 +60,19 @@ def assert_silent(portal: PortalController) -> None:
     with udp(portal) as client:
         client.send(b"a PING\n")
         assert_no_datagram(client)
+
+
+def serve_late(portal: PortalController) -> Callable[[], None]:
+    """Have ``slow`` served, whose calls end with "late" once what is returned was called."""
+    is_over = threading.Event()
+
+    @portal.service
+    async def slow() -> str:
+        while not is_over.is_set():  # noqa: ASYNC110 - another thread sets it
+            await trio.sleep(0.001)
+        return "late"
+
+    return is_over.set
 
 
 @contextlib.contextmanager
@@ -160,11 +173,12 @@ def test_clients_that_come_as_it_begins(one: PortalController, then: str) -> Non
 
 
 def test_open_connections_stand_still_and_go_on(portal: PortalController) -> None:
-    portal.stub("slow").delay(_SOON).reply("late")
+    end = serve_late(portal)
     with connected(portal) as client:
         client.send(b"a CALL slow\n")
         portal.wait_for("slow", timeout=PATIENCE)
         with portal.down(how="silent"):
+            end()
             for number in range(1000):
                 client.send(b"%d PING\n" % number)
             client.send(b"z CALL count\n")
@@ -205,12 +219,13 @@ def test_fin_of_the_client_is_read_afterwards(portal: PortalController) -> None:
 def test_an_end_in_a_silence_is_seen_afterwards(
     one: PortalController, kind: Literal["close", "reset", "half-close"]
 ) -> None:
-    one.stub("slow").delay(_SOON).reply("late")
+    end = serve_late(one)
     fault = one.fault(kind)
     with connected(one) as client:
         client.send(b"a CALL slow\n")
         one.wait_for("slow", timeout=PATIENCE)
         with one.down(how="silent"):
+            end()
             fault.wait_for(timeout=PATIENCE)
             client.assert_silence()
         if kind == "reset":
@@ -224,12 +239,13 @@ def test_an_end_in_a_silence_is_seen_afterwards(
 
 
 def test_datagrams_vanish(portal: PortalController) -> None:
-    portal.stub("slow").delay(_SOON).reply("late")
+    end = serve_late(portal)
     with udp(portal) as client:
         client.send(b"a CALL slow\n")
         portal.wait_for("slow", timeout=PATIENCE)
         with portal.down(how="silent"):
             client.send(b"b CALL count x\n")
+            end()
             until(lambda: portal.calls("slow")[0].state == "replied", portal)
             assert_no_datagram(client)
         assert_no_datagram(client)
@@ -260,12 +276,13 @@ def test_a_datagram_that_nobody_has_read_when_it_ends_vanishes(one: PortalContro
 
 def test_a_late_datagram_from_another_port_vanishes(one: PortalController) -> None:
     fault = one.fault("wrong-source", service="slow")
-    one.stub("slow").delay(_SOON).reply("late")
+    end = serve_late(one)
     with udp(one, joined=False) as client:
         client.bind(("127.0.0.1", 0))
         client.sendto(b"a CALL slow\n", (one.host, one.port))
         one.wait_for("slow", timeout=PATIENCE)
         with one.down(how="silent"):
+            end()
             fault.wait_for(timeout=PATIENCE)
             assert_no_datagram(client)
 
