@@ -1,8 +1,9 @@
 """A process that has imported the whole library, and forks one process for each request.
 
-`tests.forked` starts it, and asks it. It imports nothing that a user's process would not have, such
-as pytest, and it has one thread, so that a fork of it is like a new process: with the descriptors,
-environment and folder that it was asked for, and the usual end of a Python program.
+`tests.forked` starts it, and the workers of a run ask it. It imports nothing that a user's process
+would not have, such as pytest, and it has one thread, so that a fork of it is like a new process:
+with the descriptors, environment and folder that it was asked for, and the usual end of a Python
+program.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ NUMBER = struct.Struct("=i")  # of a process, or an exit code
 
 
 def main() -> None:
-    """Fork until the process of the tests has gone; in a child, do what is asked."""
+    """Fork until all processes of the tests have gone; in a child, do what is asked."""
     import_library()
     gc.collect()
     gc.freeze()  # what is imported stays; a child need not look through it
-    with socket.socket(fileno=int(sys.argv[1])) as requests:
-        request = serve(requests)
+    with socket.socket(fileno=int(sys.argv[1])) as listener:
+        request = serve(listener)
     if request is None:
         return
     try:
@@ -61,39 +62,60 @@ def import_library() -> None:
         getattr(testing, name)  # imported when it is used
 
 
-def serve(requests: socket.socket) -> dict[str, Any] | None:
-    """Answer requests; return one in the child that was forked for it, and None at the end.
+def serve(listener: socket.socket) -> dict[str, Any] | None:
+    """Answer requests; return one in the child that was forked for it.
 
-    Each comes with descriptors: the three standard streams, and a pipe. To that goes the number of
-    the process, and its exit code at its end.
+    Return None when the last of those who have connected is gone.
     """
     children: dict[int, tuple[int, int]] = {}  # by the descriptor of each process
-    while True:
-        ready, _, _ = select.select([requests.fileno(), *children], [], [])
+    clients = [listener.accept()[0]]
+    while clients:
+        watched: list[socket.socket | int] = [listener, *clients, *children]
+        ready, _, _ = select.select(watched, [], [])
         for process in [one for one in children if one in ready]:
             pid, report = children.pop(process)
             _, status = os.waitpid(pid, 0)
             tell(report, os.waitstatus_to_exitcode(status))
             os.close(report)
             os.close(process)
-        if requests.fileno() not in ready:
-            continue
-        message, descriptors, _, _ = socket.recv_fds(requests, MAX_REQUEST, 4)
-        if not message:
-            return None
-        *standard, report = descriptors
-        pid = os.fork()
-        if not pid:
-            for number, descriptor in enumerate(standard):
-                os.dup2(descriptor, number)
-            for number in (*descriptors, *children, *(own for _, own in children.values())):
-                os.close(number)
-            request: dict[str, Any] = json.loads(message)
-            return request
-        for number in standard:
+        for client in [one for one in clients if one in ready]:
+            request = answer(client, clients, children)
+            if request is not None:
+                return request
+        if listener in ready:
+            clients.append(listener.accept()[0])
+    return None
+
+
+def answer(
+    client: socket.socket, clients: list[socket.socket], children: dict[int, tuple[int, int]]
+) -> dict[str, Any] | None:
+    """Fork for a request; return it in the child.
+
+    It comes with descriptors: the three standard streams, and a pipe. To that goes the number of
+    the process, and its exit code at its end.
+    """
+    message, descriptors, _, _ = socket.recv_fds(client, MAX_REQUEST, 4)
+    if not message:
+        clients.remove(client)
+        client.close()
+        return None
+    *standard, report = descriptors
+    pid = os.fork()
+    if not pid:
+        for number, descriptor in enumerate(standard):
+            os.dup2(descriptor, number)
+        for number in (*descriptors, *children, *(own for _, own in children.values())):
             os.close(number)
-        tell(report, pid)
-        children[os.pidfd_open(pid)] = (pid, report)
+        for each in clients:
+            each.close()
+        request: dict[str, Any] = json.loads(message)
+        return request
+    for number in standard:
+        os.close(number)
+    tell(report, pid)
+    children[os.pidfd_open(pid)] = (pid, report)
+    return None
 
 
 def tell(report: int, number: int) -> None:

@@ -1,13 +1,12 @@
 """The command, or a script, in a process of its own that need not import the library again.
 
 Most of the time of a process that serves one test is the start of Python and its imports. So one
-process for each worker has imported the library, and forks the others: see `tests.fork_server`.
+process has imported the library, and forks the others for all workers: see `tests.fork_server`.
 Tests of what is before `main` start their process themselves.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import json
@@ -25,6 +24,7 @@ from typing import IO, Self
 
 from tests import fork_server
 from tests.fork_server import NUMBER
+from tests.patience import until
 
 
 class ForkedProcess:
@@ -151,20 +151,33 @@ def _read(stream: IO[str] | None) -> str:
 
 @functools.cache
 def _server() -> socket.socket:
-    """Start the server of forks; return the socket to it, at whose end it ends."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
-        server = subprocess.Popen(
-            # -P: the folder of the tests is not a place of modules.
-            [sys.executable, "-P", fork_server.__file__, str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-            start_new_session=True,  # Ctrl-C is for the tests
-        )
-    atexit.register(_end, ours, server)
+    """Connect to the server of forks, which ends when all who have connected are gone.
+
+    The first worker of a run that needs it starts it: it is the one that gets the name. That is of
+    the abstract namespace of Linux, and so is free again when the server has ended.
+    """
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    name = f"\0esps-portal-tests-{run}"
+    with contextlib.suppress(OSError), _socket() as listener:
+        listener.bind(name)
+        listener.listen()
+        _start(listener)
+    ours = _socket()
+    until(lambda: ours.connect_ex(name) == 0)  # another worker may not listen yet
     return ours
 
 
-def _end(ours: socket.socket, server: subprocess.Popen[bytes]) -> None:
-    ours.close()
-    server.wait()
+def _socket() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def _start(listener: socket.socket) -> None:
+    listener.set_inheritable(True)
+    os.posix_spawn(
+        sys.executable,
+        # -P: the folder of the tests is not a place of modules.
+        [sys.executable, "-P", fork_server.__file__, str(listener.fileno())],
+        os.environ,
+        file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
+        setsid=True,  # Ctrl-C is for the tests
+    )
