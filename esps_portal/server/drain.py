@@ -71,8 +71,9 @@ class Drain:
             await self._answerer.outcomes.await_cancelled()
             await self._answerer.answer_lines()
             while data := await self._stream.receive():
-                if protocol.receive(data):
-                    await self._answerer.turns.next()
+                has_lines = protocol.receive(data)
+                await self._answerer.turns.next()
+                if has_lines:
                     await self._answerer.answer_lines()
                 if protocol.state is State.ENDED:
                     break
