@@ -37,6 +37,10 @@ def test_standard_output_is_closed_and_nothing_was_called(portal: ThreadedPortal
 @pytest.mark.parametrize(
     "args",
     [
+        "--help",
+        "--version",
+        "serve --help",
+        "spec --help",
         "spec",
         "signature nmap",
         "list",
