@@ -239,7 +239,8 @@ class DatagramSocket:
             self.hold()
         with (
             contextlib.suppress(OSError),
-            socket.socket(self._socket.family, socket.SOCK_DGRAM) as sock,
+            # Not socket.socket, which a test may have replaced: see `accepted`.
+            type(self._socket)(self._socket.family, socket.SOCK_DGRAM) as sock,
         ):
             host, _, *rest = self._socket.getsockname()
             sock.bind((host, 0, *rest))

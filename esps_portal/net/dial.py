@@ -21,6 +21,9 @@ class DialError(Exception):
 async def dial(host: str, port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
     """Return a connected socket that does not block.
 
+    A test may have replaced what this needs (pytest-socket, a mock), which then fails as a host
+    does that cannot be reached: it must not end a proxy that serves others.
+
     Args:
         kind: ``SOCK_STREAM`` is TCP, ``SOCK_DGRAM`` UDP.
 
@@ -29,18 +32,31 @@ async def dial(host: str, port: int, kind: socket.SocketKind = socket.SOCK_STREA
     """
     reason, waits_for = "no such host", f"{host} was not resolved"
     with trio.move_on_after(_TIMEOUT):
-        try:
-            addresses = await trio.socket.getaddrinfo(host, port, type=kind)
-        except OSError as failed:  # the text of getaddrinfo's errors is its own
-            raise DialError(failed.strerror or reason) from failed
+        addresses = await _resolve(host, port, kind)
         waits_for = "no reply"
         for family, _, _, _, address in addresses:
             try:
                 return await _connect(family, kind, address)
             except OSError as failed:
                 reason = os.strerror(failed.errno or 0)
+            except Exception as failed:  # a test's own class in place of socket.socket
+                raise DialError(_text_of(failed)) from failed
         raise DialError(reason)
     raise DialError(f"{waits_for} in {_TIMEOUT:g} s")
+
+
+async def _resolve(host: str, port: int, kind: socket.SocketKind) -> list[tuple[Any, ...]]:
+    try:
+        return [*await trio.socket.getaddrinfo(host, port, type=kind)]
+    except OSError as failed:  # the text of getaddrinfo's errors is its own
+        raise DialError(failed.strerror or "no such host") from failed
+    except Exception as failed:  # a test's own function in place of getaddrinfo
+        raise DialError(_text_of(failed)) from failed
+
+
+def _text_of(error: Exception) -> str:
+    """Return what a test's own function has raised, such as that of pytest-socket."""
+    return f"{type(error).__name__}: {error}"
 
 
 async def _connect(family: int, kind: socket.SocketKind, address: tuple[Any, ...]) -> socket.socket:

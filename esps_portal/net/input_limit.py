@@ -60,7 +60,7 @@ class InputLimit:
 
 def _lift(listener: socket.socket) -> None:
     """Give a listener the default size again, and let the kernel adjust it (SO_BUF_LOCK)."""
-    with socket.socket(listener.family, listener.type) as new:
+    with type(listener)(listener.family, listener.type) as new:
         # The kernel doubles what is set, and returns that (socket(7)).
         size = new.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)

@@ -118,7 +118,7 @@ def fill_queue(
     for _ in range(_TRIES):
         accept_waiting(listener)
         with unforked:
-            filler = closed_in_child(socket.socket(listener.family, socket.SOCK_STREAM))
+            filler = closed_in_child(type(listener)(listener.family, socket.SOCK_STREAM))
         filler.setblocking(False)  # noqa: FBT003 - the standard library's own signature
         filler.connect_ex(address)
         if _is_connected(filler, listener):

@@ -39,7 +39,8 @@ class UpstreamSocket:
         """Send it from another port, whose replies nobody gets."""
         with (
             contextlib.suppress(OSError),
-            socket.socket(self._socket.family, socket.SOCK_DGRAM) as other,
+            # Not socket.socket, which a test may have replaced: see `accepted`.
+            type(self._socket)(self._socket.family, socket.SOCK_DGRAM) as other,
         ):
             if to.ttl is not None:
                 set_ttl(other, to.ttl - 1)
