@@ -18,7 +18,7 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
@@ -33,7 +33,7 @@ from esps_portal.cli.errors import (
     ungrouped,
     usage_line,
 )
-from esps_portal.cli.output import CannotWriteError, flush_stderr, guard_stdout, require_stdout
+from esps_portal.cli.output import CannotWriteError, flush_stderr, guard_stdout
 
 # Set by a shell that asks for a completion.
 _COMPLETION = "_ESPS_PORTAL_COMPLETE"
@@ -75,23 +75,11 @@ _SUMMARIES = {
 }
 
 
-class _Context(click.Context):
-    """Reports that help or a version was not printed; click drops what no output takes."""
-
-    def exit(self, code: int = 0) -> NoReturn:
-        """End the command, as --help and --version do once they have printed."""
-        if code == 0:
-            require_stdout()
-        super().exit(code)
-
-
 class _LazyGroup(click.Group):
     """Imports the module of a command on demand, and prints each error in one line.
 
     `main` is the one place that turns exceptions into messages and exit codes.
     """
-
-    context_class = _Context
 
     def main(  # type: ignore[override]  # click has overloads for standalone_mode
         self,
@@ -166,7 +154,6 @@ class _LazyGroup(click.Group):
         module, attribute = COMMANDS[cmd_name]
         command = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
         assert isinstance(command, click.Command)  # noqa: S101 - for the type checker
-        command.context_class = _Context
         return command
 
 

@@ -48,9 +48,6 @@ def test_standard_output_is_closed_and_nothing_was_called(portal: ThreadedPortal
         "ping --json -c 1",
         "inspect",
         "serve --port 0 --json",
-        "--help",
-        "--version",
-        "call --help",
     ],
 )
 def test_standard_output_is_closed(portal: ThreadedPortal, args: str) -> None:
