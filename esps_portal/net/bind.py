@@ -221,12 +221,19 @@ def _reserve(family: int, host: str, port: int) -> list[socket.socket]:
 
 
 def bound(  # noqa: PLR0913 - each says what to bind
-    family: int, kind: int, host: str, port: int, *, share: bool = False, reuse_port: bool = False
+    family: int,
+    kind: int,
+    host: str,
+    port: int,
+    *,
+    beside: socket.socket | None = None,
+    reuse_port: bool = False,
 ) -> socket.socket:
     """Return a bound socket that does not block.
 
     Args:
-        share: another socket of ours has the address already, and lets it be shared.
+        beside: another socket of ours that has the address already, and lets it be shared. The new
+            one is of its class, also where a test has replaced `socket.socket`: see `accepted`.
         reuse_port: other processes of this user may have the address too, or take it.
 
     Raises:
@@ -234,10 +241,10 @@ def bound(  # noqa: PLR0913 - each says what to bind
     """
     transport = "tcp" if kind == socket.SOCK_STREAM else "udp"
     with _translated(host, port, transport):
-        sock = socket.socket(family, kind)
+        sock = (socket.socket if beside is None else type(beside))(family, kind)
     try:
         with _translated(host, port, transport):
-            if share or kind == socket.SOCK_STREAM:
+            if beside is not None or kind == socket.SOCK_STREAM:
                 # Else a port stays taken for minutes by connections that have ended. UDP has
                 # no such state, and there the option would let two servers share the port.
                 let_share(sock, allowed=True)

@@ -98,13 +98,15 @@ def ask_for_destination(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
 
 
-def is_group(address: str) -> bool:
-    """Whether an address is a multicast one, or one to which broadcasts go."""
+def is_group(sock: socket.socket) -> bool:
+    """Whether a socket is bound to a multicast address, or to one to which broadcasts go."""
+    address = sock.getsockname()[0]
     host = ip_address(address.partition("%")[0])
     if host.is_multicast or host.version != _IPV4:
         return host.is_multicast
     # Whether it is depends on the network's mask. Without SO_BROADCAST the kernel refuses those.
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    # Not socket.socket, which a test may have replaced: see `accepted`.
+    with type(sock)(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((address, 9))
         except OSError as error:

@@ -73,7 +73,7 @@ class DatagramSocket:
         address = sock.getsockname()[0]
         is_wildcard = address in _WILDCARDS
         #: Whether what is sent to a broadcast or multicast address may come here.
-        self.takes_groups: bool = is_wildcard or is_group(address)
+        self.takes_groups: bool = is_wildcard or is_group(sock)
         if self.takes_groups and HAS_ANCILLARY:
             ask_for_destination(sock)
         if wants_ttl and HAS_ANCILLARY:

@@ -55,7 +55,7 @@ def address_of(sock: socket.socket) -> tuple[str, int]:
 def bind_another(sock: socket.socket, address: tuple[str, int]) -> socket.socket:
     """Bind one more socket like ``sock`` to its address."""
     with unforked:
-        return closed_in_child(bound(sock.family, sock.type, *address, share=True))
+        return closed_in_child(bound(sock.family, sock.type, *address, beside=sock))
 
 
 def bind_all_again(held: Iterable[tuple[socket.socket, tuple[str, int]]]) -> list[socket.socket]:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import Any, Literal
 from unittest import mock
 
 import pytest
 
-from esps_portal.testing import datagrams, lines, peer_in_thread, proxy_in_thread
+from esps_portal import blocking
+from esps_portal.testing import (
+    datagrams,
+    lines,
+    peer_in_thread,
+    proxy_in_thread,
+    serve_in_thread,
+)
 from tests.patience import PATIENCE, until
 
 
@@ -87,13 +94,12 @@ def test_a_buffer_whose_usual_size_a_socket_tells() -> None:
             assert client.recv(10) == b"b\n"
 
 
-def test_an_outage_that_needs_a_socket() -> None:
-    with peer_in_thread(lines()) as peer:
-        peer.stub("a").reply("b")
-        with mock.patch("socket.socket", refuse):
-            outage = peer.down(how="silent")  # in force from here on
-        with outage:
+@pytest.mark.parametrize("how", ["refuse", "silent"])
+@pytest.mark.parametrize("by", [mock.MagicMock(), refuse])
+def test_an_outage_that_needs_a_socket(how: Literal["refuse", "silent"], by: object) -> None:
+    with serve_in_thread() as portal:
+        with mock.patch("socket.socket", by), portal.down(how=how):
             pass
-        with socket.create_connection((peer.host, peer.port), PATIENCE) as client:
-            client.sendall(b"a\n")
-            assert client.recv(10) == b"b\n"
+        for url in (portal.url, portal.udp_url):
+            with blocking.connect(url) as client:
+                assert client.call("echo", "a") == (b"a",)
