@@ -145,8 +145,9 @@ class PortOutage:
 
     async def _reset_open(self, is_done: trio.Event) -> None:
         """Reset what was open when the ports went out of service."""
-        await self._connections.abort()
-        await until_begun()
+        if self.how == "refuse":  # else it was reset when that ended, and others have come since
+            await self._connections.abort()
+            await until_begun()
         if self.how == "refuse":
             self._connections.abort_soon()  # what was accepted just before
             # Only now, so that nothing that came during a silence is read.

@@ -179,6 +179,20 @@ async def test_what_was_open_is_not_answered_after_an_outage_inside_trio() -> No
                 await client.receive_some()
 
 
+async def test_who_comes_after_a_short_outage_inside_trio_is_not_reset_for_it() -> None:
+    """What that outage resets in its turn is what was open when it began."""
+    async with open_portal() as portal:
+        for _ in range(10):  # the order of tasks in a pass differs
+            with portal.down():
+                pass
+            with socket.create_connection((portal.host, portal.port)) as client:
+                client.setblocking(False)  # noqa: FBT003 - its only parameter
+                with portal.down("silent"):  # what waits to be accepted goes on afterwards
+                    await trio.testing.wait_all_tasks_blocked()
+                await trio.testing.wait_all_tasks_blocked()
+                assert client.recv(100).startswith(b"* ESPS/1 ")
+
+
 def test_down_while_clients_come(portal: PortalController) -> None:
     """Whatever is under way when the sockets are closed, the portal survives it."""
     ended = threading.Event()
