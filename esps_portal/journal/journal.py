@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from esps_portal.journal.entries import entries_of, opening_event
 from esps_portal.journal.kept_calls import KeptCalls
@@ -197,12 +196,12 @@ class Journal:
         self._kept_calls.add_answered((order, now - self.start, remote, connection, line, sent))
 
     def answered_together(
-        self, remotes: Sequence[tuple[Any, ...]], lines: bytes, sent: bytes, now: float
+        self, remotes: Sequence[tuple[str, int]], lines: bytes, sent: bytes, now: float
     ) -> None:
         """Do what `answered` does, for requests over UDP with replies of one line each.
 
         Args:
-            remotes: the address of each client; over IPv6 it may have two numbers more.
+            remotes: the address and port of each client.
             lines, sent: of each, with its LF.
         """
         order = self._order + 1

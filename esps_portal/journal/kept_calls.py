@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import count
-from typing import Any
 
 import attrs
 
@@ -25,13 +24,13 @@ _FORGOTTEN_AT_ONCE = 4
 _MAX_TURNS = 64
 
 #: A request that was answered at once: its order, its time in seconds, the client's address and
-#: port (over IPv6 maybe two numbers more), the number of its connection (0 over UDP), its line, and
-#: its reply. A tuple costs a fraction of a record, and the garbage collector need not follow it.
-Answered = tuple[int, float, tuple[Any, ...], int, bytes, bytes]
+#: port, the number of its connection (0 over UDP), its line, and its reply. A tuple costs a part of
+#: a record, and the garbage collector need not follow it.
+Answered = tuple[int, float, tuple[str, int], int, bytes, bytes]
 
 #: Requests that were answered at once, in one turn: the order of the first (each takes two), the
 #: time, the client of each, their connection, their lines, and a reply of one line to each.
-AnsweredTurn = tuple[int, float, Sequence[tuple[Any, ...]], int, bytes, bytes]
+AnsweredTurn = tuple[int, float, Sequence[tuple[str, int]], int, bytes, bytes]
 
 
 @attrs.define(eq=False)  # not frozen: that takes twice the time to make
@@ -46,7 +45,7 @@ class AnsweredText:
 
     orders: tuple[int, ...]
     times: tuple[float, ...]
-    remotes: tuple[Sequence[tuple[Any, ...]], ...]
+    remotes: tuple[Sequence[tuple[str, int]], ...]
     connections: tuple[int, ...]
     lines: bytes
     sent: bytes
@@ -223,7 +222,7 @@ def call_of(answered: Answered) -> RecordedCall:
     order, at, remote, connection, line, sent = answered
     return RecordedCall(
         transport="tcp" if connection else "udp",
-        remote=(remote[0], remote[1]),
+        remote=remote,
         connection=connection,
         data=line,
         request=readable_request(line),

@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from esps_portal.journal.records import FAULTED, REPLIED, RecordedCall, RecordedConnection
+from esps_portal.net.addresses import literal
 from esps_portal.net.datagram_sender import Sender
 from esps_portal.protocol.lines import EMPTY_LINES, LineEvent, Unterminated
 from esps_portal.protocol.messages import Request, readable_request
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # An over-long line is not kept: the journal has this much of it, and says why it is cut.
 _TOO_LONG = b"(too long)"
+# How many values an IPv4 address has.
+_HOST_AND_PORT = 2
 
 
 @attrs.define(eq=False)
@@ -139,7 +142,9 @@ class DatagramObserver:
         now: float,
     ) -> None:
         """Record requests, and the reply of one line to each. Nearly all pass here."""
-        self.journal.answered_together(sources, b"".join(datagrams), b"".join(replies), now)
+        # Over IPv6 an address has two numbers more, of which one is its zone.
+        remotes = sources if len(sources[0]) == _HOST_AND_PORT else [*map(literal, sources)]
+        self.journal.answered_together(remotes, b"".join(datagrams), b"".join(replies), now)
 
     def received(
         self, line: bytes, request: Request | None, remote: tuple[str, int], now: float

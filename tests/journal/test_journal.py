@@ -140,7 +140,7 @@ def test_many_plain_requests_are_noted_at_once_as_one_by_one(kept: int) -> None:
     one_by_one.answered(PEER, 0, b"a PING x\r", b"a OK x\n", 2)
     one_by_one.answered(PEER, 0, b"b CALL echo y z", b"b OK y z\n", 2)
     lines, sent = b"a PING x\r\nb CALL echo y z\n", b"a OK x\nb OK y z\n"
-    at_once.answered_together([(*PEER, 0, 0), (*PEER, 0, 0)], lines, sent, 2)
+    at_once.answered_together([PEER, PEER], lines, sent, 2)
     for journal in (one_by_one, at_once):
         journal.answered(PEER, 1, b"last PING", b"last OK\n", 3)
     assert at_once.forgotten == one_by_one.forgotten == max(0, 4 - kept)

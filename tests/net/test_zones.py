@@ -49,9 +49,11 @@ def test_a_portal_there(link_local: str) -> None:
         for where in (portal.url, portal.udp_url):
             with blocking.connect(where) as client:
                 host, *_ = client.call("whoami")
+                client.call("echo", "x")  # recorded with others that come with it
             assert host.decode() == link_local
         (connection,) = portal.connections()
-        assert connection.remote[0] == link_local
+        remotes = [connection.remote, *(call.remote for call in portal.calls())]
+        assert [host for host, _ in remotes] == [link_local] * 5
 
 
 async def test_the_trio_client_there(link_local: str) -> None:
