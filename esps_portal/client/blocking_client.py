@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Self
 
 from esps_portal.client.deadline import check_timeout
-from esps_portal.client.with_block import WithBlock
+from esps_portal.client.with_block import CLIENT_CLOSED, WithBlock
 from esps_portal.clock import monotonic
 from esps_portal.exports import public_names
 from esps_portal.protocol.client_connection import ClientConnection
@@ -112,7 +112,13 @@ class BlockingClient(ABC):
         def enter() -> BlockingDataStream:
             deadline = self._deadline(timeout)
             pending = self._send("CALL", (service, *args), deadline)
-            return BlockingDataStream(pending, lambda: self._receive(deadline, pending))
+
+            def receive() -> None:
+                if self._is_closed:
+                    raise RuntimeError(CLIENT_CLOSED)
+                self._receive(deadline, pending)
+
+            return BlockingDataStream(pending, receive)
 
         statement = "with portal.stream(...) as rows: for row in rows: ..."
         return WithBlock(enter, lambda rows: self._forget(rows.end()), statement)

@@ -119,6 +119,8 @@ class TCPClient(PortalClient):
             raise self._session.lost_again()
 
     async def _read(self) -> None:
+        if self._socket.fileno() < 0:
+            raise RuntimeError(CLIENT_CLOSED)
         if self._session.lost is not None:
             raise self._session.lost_again()
         await trio.lowlevel.wait_readable(self._socket)

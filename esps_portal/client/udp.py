@@ -62,6 +62,8 @@ class UDPClient(PortalClient):
             self._transmissions.pop(pending, None)
 
     async def _read(self) -> None:
+        if self._socket.fileno() < 0:
+            raise RuntimeError(CLIENT_CLOSED)
         await trio.lowlevel.wait_readable(self._socket.fileno())
         try:
             datagram = self._socket.receive()

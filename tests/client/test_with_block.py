@@ -74,3 +74,20 @@ async def test_a_client_that_is_used_after_its_block(url: str) -> None:
             with pytest.raises(RuntimeError, match=CLOSED):
                 await kept_by_task.call("echo")
         kept.close()
+
+
+@pytest.mark.parametrize("url", ["url", "udp_url"])
+async def test_a_stream_that_is_read_after_the_block_of_its_client(url: str) -> None:
+    with serve_in_thread() as portal:
+        with blocking.connect(getattr(portal, url)) as client:
+            block = client.stream("delay", "600000")
+            rows = block.__enter__()
+        with pytest.raises(RuntimeError, match=CLOSED):
+            next(rows)
+        block.__exit__(None, None, None)
+        async with connect(getattr(portal, url)) as client_of_task:
+            task_block = client_of_task.stream("delay", "600000")
+            task_rows = await task_block.__aenter__()
+        with pytest.raises(RuntimeError, match=CLOSED):
+            await task_rows.__anext__()
+        await task_block.__aexit__(None, None, None)
