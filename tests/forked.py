@@ -7,6 +7,7 @@ Tests of what is before `main` start their process themselves.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import json
@@ -163,6 +164,7 @@ def _server() -> socket.socket:
         listener.listen()
         _start(listener)
     ours = _socket()
+    atexit.register(ours.close)  # or Python warns that nobody has closed it
     until(lambda: ours.connect_ex(name) == 0)  # another worker may not listen yet
     return ours
 
