@@ -365,6 +365,7 @@ def completed_at_prompt(shell: list[str], setup: str, keys: bytes, end: bytes) -
     return screen
 
 
+@pytest.mark.heavy
 def test_at_the_prompt_of_bash() -> None:
     """The Tab key; what bash puts on the line is one word."""
     keys = rb"esps-portal serve --fault latency\ seco" + b"\t1\\ jit\t"
@@ -372,6 +373,7 @@ def test_at_the_prompt_of_bash() -> None:
     assert rb"--fault latency\ seconds=1\ jitter=" in screen
 
 
+@pytest.mark.heavy
 def test_at_the_prompt_of_zsh(tool: Callable[[str], str]) -> None:
     """What it puts on the line can be continued: the quote is open, and no space follows."""
     keys = b'esps-portal serve --fault "latency seco\t1 jit\t'
@@ -380,6 +382,7 @@ def test_at_the_prompt_of_zsh(tool: Callable[[str], str]) -> None:
     assert b'--fault "latency seconds=1 jitter=' in screen
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [

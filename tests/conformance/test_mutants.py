@@ -3,6 +3,8 @@
 `python -m tests.conformance.mutants` judges all of them.
 """
 
+import pytest
+
 from esps_portal.conformance.requirements import load_requirements
 from tests.conformance.farm import SOURCE, edited
 from tests.conformance.mutants import (
@@ -45,6 +47,7 @@ def test_each_is_another_program_and_breaks_what_vectors_cite() -> None:
         assert relevant(mutant, VECTORS), mutant.name
 
 
+@pytest.mark.heavy
 async def test_a_sample_is_caught() -> None:
     chosen = [mutant for mutant in MUTANTS if mutant.name in SAMPLE]
     assert len(chosen) == len(SAMPLE)

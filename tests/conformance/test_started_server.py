@@ -44,6 +44,7 @@ async def test_our_server_with_every_limit() -> None:
     assert await failures(our_server) == []
 
 
+@pytest.mark.heavy
 def test_limits_as_options() -> None:
     only = [part for name in SAMPLE for part in ("--only", name)]
     command = ["--server", "--", *SERVE, "{limits}"]
@@ -78,6 +79,7 @@ def test_a_command_that_cannot_be_run(tmp_path: Path) -> None:
     assert "No such file or directory" in out
 
 
+@pytest.mark.heavy
 def test_limits_from_the_environment() -> None:
     script = (
         "import os, sys;"

@@ -78,6 +78,7 @@ def test_the_wheel_carries_the_specification_and_its_vectors(wheel: Path) -> Non
     assert {f"esps_portal/spec/{name}" for name in specification()} <= names_in_wheel(wheel)
 
 
+@pytest.mark.heavy
 def test_the_sdist_carries_the_specification_and_its_vectors(sdist: Path) -> None:
     assert {f"spec/{name}" for name in specification()} <= names_in_sdist(sdist)
 
@@ -89,6 +90,7 @@ def test_the_wheel_carries_every_module_and_nothing_beside_them(wheel: Path) -> 
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"esps_portal"}
 
 
+@pytest.mark.heavy
 def test_the_sdist_carries_the_tests_and_makes_the_same_wheel(
     sdist: Path, wheel: Path, tmp_path: Path
 ) -> None:

@@ -91,6 +91,7 @@ def balanced(haproxy: str, folder: Path, file: str = PLAIN, *options: str) -> It
                 process.kill()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("file", KIND.files)
 def test_haproxy_accepts_it(file: str, tool: Callable[[str], str], tmp_path: Path) -> None:
     path = tmp_path / file
@@ -119,6 +120,7 @@ def log_of(portal: RunningServer) -> list[str]:
     return [re.sub(r"^.{19} |:\d+|[\d.]+ ms", "", line).strip() for line in lines]
 
 
+@pytest.mark.heavy
 def test_both_portals_are_used_and_checks_leave_no_trace(
     tool: Callable[[str], str], tmp_path: Path
 ) -> None:
@@ -136,6 +138,7 @@ def test_both_portals_are_used_and_checks_leave_no_trace(
     assert lines == sorted(f"127.0.0.1 tcp {what} -> OK" for what in ["PING", *calls])
 
 
+@pytest.mark.heavy
 def test_where_one_is_killed_the_other_serves(tool: Callable[[str], str], tmp_path: Path) -> None:
     with balanced(tool("haproxy"), tmp_path) as running:
         first, second = running.portals
@@ -148,6 +151,7 @@ def test_where_one_is_killed_the_other_serves(tool: Callable[[str], str], tmp_pa
         assert len(log_of(second)) >= 4 * 2
 
 
+@pytest.mark.heavy
 def test_one_that_closes_gets_no_more_connections_and_ends_its_calls(
     tool: Callable[[str], str], tmp_path: Path
 ) -> None:
@@ -163,6 +167,7 @@ def test_one_that_closes_gets_no_more_connections_and_ends_its_calls(
         assert [len(list(call)) for call in calls] == [2, 2], "to its end, on either"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("file", KIND.files)
 def test_whose_address_a_portal_sees(file: str, tool: Callable[[str], str], tmp_path: Path) -> None:
     options = ["--proxy-protocol"] if file == PROXY_V2 else []

@@ -41,6 +41,7 @@ def directives(file: str) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
+@pytest.mark.heavy
 def test_systemd_accepts_the_units(units: Path, tool: Callable[[str], str]) -> None:
     names = [str(units / file) for file in KIND.files if file.endswith((".service", ".socket"))]
     instance = units / "esps-portal@2868.service"
@@ -51,6 +52,7 @@ def test_systemd_accepts_the_units(units: Path, tool: Callable[[str], str]) -> N
     assert (ran.returncode, ran.stdout + ran.stderr) == (0, "")
 
 
+@pytest.mark.heavy
 def test_systemd_accepts_the_service_with_tls(units: Path, tool: Callable[[str], str]) -> None:
     folder = units / "esps-portal.service.d"
     folder.mkdir()
@@ -71,6 +73,7 @@ def test_with_tls_it_serves_its_certificate(certificates: Certificates, tmp_path
         assert run("call", "--url", url, *trusted, "echo", "hi") == (0, "hi\n", "")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("file", ["esps-portal.service", "esps-portal@.service"])
 def test_a_service_is_hardened(units: Path, tool: Callable[[str], str], file: str) -> None:
     checked = [tool("systemd-analyze"), "security", "--offline=true", "--no-pager"]

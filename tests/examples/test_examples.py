@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).parent
 COMMAND = str(Path(sys.executable).parent / "esps-portal")
 
@@ -25,6 +27,7 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.heavy
 def test_a_suite_in_node(tool: Callable[[str], str]) -> None:
     ran = run(HERE, tool("node"), "--test", "--test-reporter=tap", "shop.test.mjs")
     assert ran.returncode == 0, ran.stdout
@@ -33,6 +36,7 @@ def test_a_suite_in_node(tool: Callable[[str], str]) -> None:
     assert ran.stderr == ""
 
 
+@pytest.mark.heavy
 def test_a_script_in_the_shell(tool: Callable[[str], str], tmp_path: Path) -> None:
     tool("nc")
     tool("curl")

@@ -10,6 +10,8 @@ import pytest
 
 from tests.processes import RunningServer, running_server
 
+pytestmark = pytest.mark.heavy
+
 CLIENT = Path(__file__).with_name("client.mjs")
 Client = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -71,6 +71,7 @@ def is_portal(service: dict[str, str]) -> None:
     assert service["extrainfo"] == "ESPS/1"
 
 
+@pytest.mark.heavy
 def test_a_served_portal_over_both_transports(scan: Scan) -> None:
     """On another port than 2867, with the defaults of ``-sV``."""
     with running_server() as server:
@@ -80,6 +81,7 @@ def test_a_served_portal_over_both_transports(scan: Scan) -> None:
         is_portal(service)
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(not NMAPS_OWN.is_file(), reason="nmap's own probes are elsewhere")
 def test_merged_with_the_probes_of_nmap(portal: ThreadedPortal, scan: Scan, tmp_path: Path) -> None:
     code, merged, err = run("signature", "nmap", "--merge", str(NMAPS_OWN))
@@ -96,6 +98,7 @@ def test_merged_with_the_probes_of_nmap(portal: ThreadedPortal, scan: Scan, tmp_
     assert err == f"esps-portal: cannot merge with {again}: it has these probes already\n"
 
 
+@pytest.mark.heavy
 def test_a_late_greeting(scan: Scan) -> None:
     """HELLO over TCP: here the server sends nothing before the first line came."""
 
@@ -139,6 +142,7 @@ def servers(portal: ThreadedPortal) -> Iterator[dict[tuple[str, int], bool]]:
         yield found
 
 
+@pytest.mark.heavy
 def test_inspect_and_nmap_agree(servers: dict[tuple[str, int], bool], scan: Scan) -> None:
     """For nmap the greeting is enough; a server that does not reply to PING is none to inspect."""
     ports = [f"{transport[0].upper()}:{port}" for transport, port in servers]

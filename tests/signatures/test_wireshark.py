@@ -11,6 +11,8 @@ import pytest
 from tests.signatures.dissection import Dissect, Line, Said, of_tcp, run_tshark, tcp_capture
 from tests.spec.documents import line_of, vectors_of
 
+pytestmark = pytest.mark.heavy
+
 SESSION: list[Said] = [
     ("server", b"* ESPS/1 esps-portal/0.1.0\n"),
     ("client", b"1 HELLO ESPS/2 ESPS/1\n"),
@@ -74,9 +76,7 @@ def test_a_session(lines: list[Line]) -> None:
         assert shown == (None if request is None else f"{seconds:.9f}")
 
 
-@pytest.mark.parametrize(
-    ("size", "port"), [(1, 2867), pytest.param(2, 2867, marks=pytest.mark.heavy), (7, 40_000)]
-)
+@pytest.mark.parametrize(("size", "port"), [(1, 2867), (2, 2867), (7, 40_000)])
 def test_a_session_in_small_segments(dissect: Dissect, size: int, port: int) -> None:
     parts: list[Said] = [
         (side, data[start : start + size])

@@ -13,6 +13,8 @@ from esps_portal.journal.pcap import HEADER_SIZE, RECORD_HEADER_SIZE
 from tests.signatures.dissection import Said, packets_of, run_tshark, tcp_capture, udp_capture
 from tests.signatures.test_wireshark import SESSION
 
+pytestmark = pytest.mark.heavy
+
 PIECES = [
     b"\x16\x03\x01\x00\x05\x01",
     b"\n\x17\x03\x03\x00\x01\x00",
@@ -72,7 +74,7 @@ def with_lost_and_cut_packets(capture: bytes, rng: random.Random) -> bytes:
     return b"".join(kept)
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.heavy)])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_no_error_of_lua(seed: int, tool: Callable[[str], str], tmp_path: Path) -> None:
     rng = random.Random(seed)
     capture = tcp_capture(*(conversation(rng) for _ in range(60)))

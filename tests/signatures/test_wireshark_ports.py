@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from esps_portal import blocking
 from esps_portal.product import PRODUCT
 from esps_portal.testing import proxy_in_thread
 from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.signatures.dissection import Dissect, Line, Said, of_tcp, of_udp
+
+pytestmark = pytest.mark.heavy
 
 TAG = b"0123456789abcdef"
 GREETING: Said = ("server", b"* ESPS/1 other/2 more\n")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
+import pytest
 import trustme
 
 from tests.signatures.dissection import Dissect, Line, Said, of_tcp, tcp_capture
+
+pytestmark = pytest.mark.heavy
 
 
 class Peer:

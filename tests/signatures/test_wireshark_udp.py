@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.signatures.dissection import Line, of_udp
+
+pytestmark = pytest.mark.heavy
 
 TAG = b"0123456789abcdef"
 
