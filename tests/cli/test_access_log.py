@@ -27,6 +27,7 @@ from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.cli.peers import send_pings
 from tests.commands import COMMAND
 from tests.processes import RunningServer, running_server
+from tests.sockets import ask_once
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 
@@ -157,8 +158,7 @@ def test_each_request_is_a_line(portal: ThreadedPortal, fronted: bool) -> None:
                 assert len(list(rows)) == 2
             with pytest.raises(ReplyError):
                 client.call("nope")
-        with blocking.connect(f"esps+udp://127.0.0.1:{running.port}") as client:
-            client.ping()
+        assert ask_once(running.port, b"a PING\n") == b"a OK\n"
         with socket.create_connection(("127.0.0.1", running.port), timeout=30) as peer:
             peer.recv(100)
             peer.sendall(b"\x1b[2J\n")

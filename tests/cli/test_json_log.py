@@ -18,6 +18,7 @@ from esps_portal.product import PRODUCT
 from esps_portal.protocol.messages import readable_request
 from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.processes import RunningServer, running_server
+from tests.sockets import ask_once
 
 HEAD = {"time", "level", "logger"}
 
@@ -34,8 +35,7 @@ def test_each_line_is_an_object_with_the_keys_of_the_event() -> None:
     with running_server("--access-log", "--log-format", "json") as running:  # with --json
         with blocking.connect(running.url) as portal:
             portal.call("echo", "a b")
-        with blocking.connect(f"esps+udp://127.0.0.1:{running.port}") as portal:
-            portal.ping()
+        assert ask_once(running.port, b"a PING\n") == b"a OK\n"
         lines = requests_of(running)
         events = [json.loads(line) for line in running.output]
     ended = [event for event in events if event["event"] == "replied"]

@@ -17,6 +17,7 @@ from esps_portal import blocking
 from esps_portal.protocol.errors import PeerError, ReplyError
 from tests.commands import run
 from tests.processes import RunningServer, running_server
+from tests.sockets import ask_once
 
 
 def metrics_url(running: RunningServer) -> str:
@@ -52,8 +53,7 @@ def test_what_happens_is_counted(tool: Callable[[str], str]) -> None:
                 portal.call("no-such-service")
             text = read(metrics_url(running))
             assert value(text, "esps_portal_connections") == 1
-        with blocking.connect(f"esps+udp://127.0.0.1:{running.port}") as portal:
-            portal.call("echo", "hi")
+        assert ask_once(running.port, b"a CALL echo hi\n") == b"a OK hi\n"
         with pytest.raises(PeerError), blocking.connect(running.url) as portal:
             portal.call("count")
         text = read(metrics_url(running))
