@@ -12,7 +12,6 @@ import attrs
 import trio
 
 from esps_portal.net.stream import Stream
-from esps_portal.net.turns import Turns
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import State
@@ -27,7 +26,6 @@ class Closing:
     """Ends one connection.
 
     Args:
-        turns: what it waits for between two reads of what is discarded.
         on_fin: called once FIN is sent: the client may stay open for long.
         on_discarded: called with what the client still sends after that.
     """
@@ -38,7 +36,6 @@ class Closing:
     _calls: CallTasks
     _drain: Drain
     _limits: Limits
-    _turns: Turns
     _on_fin: Callable[[], None] = attrs.field(kw_only=True)
     _on_discarded: Callable[[bytes], None] = attrs.field(kw_only=True)
     # Scopes of its waits: a final end cancels the first, a shutdown the second.
@@ -127,4 +124,3 @@ class Closing:
     async def _until_finished(self) -> None:
         while data := await self._stream.receive():
             self._on_discarded(data)
-            await self._turns.next()

@@ -35,7 +35,7 @@ class ConnectionTask:
     """Serves one connection while it needs a task, until it ends or is parked: `run` is its life.
 
     Args:
-        turns: what it waits for before it ends, and then between two reads.
+        turns: what it waits for before it ends.
         is_shut_down: whether the server shuts down already.
     """
 
@@ -165,7 +165,6 @@ class ConnectionTask:
             self._calls,
             drain,
             self._limits,
-            self._turns,
             on_fin=self._teardown.note_fin,
             on_discarded=self._unanswered.note_ignored,
         )

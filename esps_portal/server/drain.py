@@ -71,9 +71,8 @@ class Drain:
             await self._answerer.outcomes.await_cancelled()
             await self._answerer.answer_lines()
             while data := await self._stream.receive():
-                has_lines = protocol.receive(data)
-                await self._answerer.turns.next()
-                if has_lines:
+                if protocol.receive(data):
+                    await self._answerer.turns.next()
                     await self._answerer.answer_lines()
                 if protocol.state is State.ENDED:
                     break

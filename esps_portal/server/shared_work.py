@@ -24,8 +24,7 @@ class SharedWork:
         running: how many do.
         lines: what a call waits for after each DATA line.
         input: what the task of a connection waits for before it answers what has come.
-        ends: what a connection waits for before it ends, before it cancels each of its calls, and
-            between two reads of what it discards.
+        ends: what a connection waits for before it ends, and before it cancels each of its calls.
     """
 
     limit: int

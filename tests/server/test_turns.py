@@ -6,9 +6,7 @@ import contextlib
 import os
 import socket
 import struct
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from functools import partial
 
 import pytest
 import trio
@@ -16,17 +14,12 @@ import trio.testing
 
 from esps_portal import Limits, Portal
 from esps_portal.clock import monotonic
-from esps_portal.net.accept_policy import AcceptPolicy
-from esps_portal.net.connection_server import ConnectionServer
-from esps_portal.net.turns import TURNS_AT_ONCE, Turns
+from esps_portal.net.turns import TURNS_AT_ONCE
 from esps_portal.net.writer import HIGH_WATER
 from esps_portal.server.answerer import TURN_LINES, TURN_SECONDS
-from esps_portal.server.serving import portal_connection
-from esps_portal.server.shared_work import INPUT_AT_ONCE, SharedWork
+from esps_portal.server.shared_work import INPUT_AT_ONCE
 from esps_portal.services.builtin_portal import builtin_portal
-from esps_portal.testing.pipes import MemoryStream, ServerEnd, memory_pair
 from tests.passes import Passes
-from tests.patience import PATIENCE
 from tests.portals import Running, StreamPeer, in_memory, running
 
 NAMES = (b"first", b"second", b"third")
@@ -282,50 +275,6 @@ async def test_few_of_many_calls_end_in_one_pass_of_the_loop() -> None:
     assert passes.count == 16 * 64
     # Of two passes, at most: the order of tasks within a pass is random.
     assert passes.most <= 2 * TURNS_AT_ONCE
-
-
-@pytest.mark.parametrize("end", [b"@\n", b"a CALL stall\nb QUIT\n"])
-async def test_what_clients_send_after_their_end_is_discarded_in_turns(
-    end: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Clients that never stop sending."""
-    passes, reads, done = Passes(), Counter[ServerEnd](), trio.Event()
-    receive, clients, rounds, at_once = ServerEnd.receive, 24, 4, 2
-
-    async def noted(self: ServerEnd) -> bytes:
-        data = await receive(self)
-        if data.startswith(b"m"):
-            reads[self] += 1
-            if reads[self] > 1:  # the first time it need not have waited
-                passes.note(self)
-            if len(reads) == clients and min(reads.values()) == rounds:
-                done.set()
-        return data
-
-    async def send_on(stream: MemoryStream) -> None:
-        while True:
-            await stream.send_all(b"m")
-
-    monkeypatch.setattr(ServerEnd, "receive", noted)
-    shared = SharedWork(clients)
-    shared.ends = shared.input = Turns(at_once, seconds=PATIENCE)
-    with passes.counted(), trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
-            handler = partial(
-                portal_connection,
-                builtin_portal("test/1", Limits(linger=PATIENCE)),
-                shared_work=shared,
-            )
-            server = ConnectionServer(handler, AcceptPolicy(max_connections=clients), nursery)
-            for _ in range(clients):
-                client, stream = memory_pair()
-                nursery.start_soon(server.serve, stream, ("memory", 1))
-                await client.send_all(end)
-                nursery.start_soon(send_on, client)
-            await done.wait()
-            nursery.cancel_scope.cancel()
-    # Of two passes, at most: the order of tasks within a pass is random.
-    assert passes.most <= 2 * at_once
 
 
 async def test_one_that_is_reset_while_nothing_runs_ends_without_a_task() -> None:
