@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ def echo_port() -> Iterator[int]:
 
         def serve() -> None:
             connected, _ = listener.accept()
-            with connected:
+            with connected, contextlib.suppress(ConnectionError):  # the proxy may end with a RST
                 connected.settimeout(PATIENCE)
                 while data := connected.recv(65536):
                     connected.sendall(data)
