@@ -86,8 +86,8 @@ def test_too_few_descriptors_are_one_line(command: list[str]) -> None:
     for limit in range(5, 24):
         with ForkedProcess(*command, limits=(limit, limit)) as process:
             assert process.stdout is not None
-            if process.stdout.readline():
-                process.terminate()
+            if process.stdout.readline() and command[0] in {"serve", "proxy", "peer"}:
+                process.terminate()  # the others end by themselves, maybe with an error
             _, log = process.communicate(PATIENCE)
         assert "Traceback" not in log
         if "too many open files" not in log.lower():
