@@ -79,7 +79,6 @@ def _connect(url: PortalURL, context: ssl.SSLContext | None, timeout: float) -> 
         if url.transport == "udp":
             infos = resolve(url, socket.SOCK_DGRAM, deadline)
             return BlockingUDPClient(HostSocket(infos), timeout, url)
-        now_before(deadline)
         connected = connect_tcp(resolve(url, socket.SOCK_STREAM, deadline), deadline)
         if context is None:
             portal = BlockingTCPClient(connected, timeout, url)

@@ -10,6 +10,7 @@ from concurrent.futures import TimeoutError as NotInTime
 from typing import Any, TypeAlias
 
 from esps_portal.client.deadline import now_before, socket_timeout
+from esps_portal.clock import monotonic
 from esps_portal.protocol.errors import TimedOutError
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
@@ -44,9 +45,8 @@ def resolve(url: PortalURL, kind: socket.SocketKind, deadline: float) -> Sequenc
             found.set_exception(error)
 
     threading.Thread(target=ask, name="esps-portal resolver", daemon=True).start()
-    seconds = socket_timeout(deadline - now_before(deadline))
     try:
-        return found.result(seconds)
+        return found.result(socket_timeout(max(0.0, deadline - monotonic())))
     except NotInTime:
         raise TimedOutError(f"the name {url.host} was not resolved in time") from None
 
