@@ -70,8 +70,10 @@ class SocketScan:
 
 def scan(port: int) -> SocketScan:
     """Return the sockets on ``port`` of this machine that this process may see."""
-    entries, hidden = _all_entries()
-    on_port = [entry for entry in entries if entry.laddr and entry.laddr.port == port]
+    on_port, hidden = _entries_on(port)
+    if not on_port:
+        # The kernel shows its tables in pieces: while others open sockets one may be left out.
+        on_port, hidden = _entries_on(port)
     connections = Counter(str(entry.status) for entry in on_port if _is_connection(entry))
     has_listener = any(entry.status == LISTEN for entry in on_port)
     # Accepted connections belong to their listener. Without one they use the port themselves.
@@ -81,6 +83,12 @@ def scan(port: int) -> SocketScan:
         hidden = [*hidden, _why_process_is_hidden()]
     ordered = sorted(found, key=lambda s: (s.transport, s.family, s.host, s.state, s.pid or 0))
     return SocketScan(tuple(ordered), dict(sorted(connections.items())), tuple(hidden))
+
+
+def _entries_on(port: int) -> tuple[list[Any], list[str]]:
+    """Return the sockets on ``port``, and what is hidden."""
+    entries, hidden = _all_entries()
+    return [entry for entry in entries if entry.laddr and entry.laddr.port == port], hidden
 
 
 def _all_entries() -> tuple[list[Any], list[str]]:

@@ -16,6 +16,7 @@ import pytest
 from esps_portal.inspection import sockets, tool_tables
 from esps_portal.inspection.sockets import OpenSocket, SocketScan, scan
 from tests.inspection.servers import LOOPBACK, WILDCARD, bound, free_port
+from tests.patience import until
 
 KINDS = {socket.SOCK_STREAM: ("tcp", "LISTEN"), socket.SOCK_DGRAM: ("udp", "UNCONN")}
 
@@ -244,32 +245,53 @@ def printed(*command: str) -> list[list[str]]:
     return [line.split() for line in done.stdout.splitlines()]
 
 
+def assert_agree(
+    theirs: Callable[[], list[tuple[str, ...]]], mine: Callable[[], list[tuple[str, ...]]]
+) -> None:
+    """Either may miss a socket, or have one twice, while others open some: the kernel's tables."""
+    rows: list[list[tuple[str, ...]]] = []
+
+    def agree() -> bool:
+        rows[:] = theirs(), mine()
+        return bool(rows[0]) and rows[0] == rows[1]
+
+    until(agree, lambda: str(rows))
+
+
 def test_ss_agrees(tool: Callable[[str], str], port: int) -> None:
-    rows = printed(tool("ss"), "-H", "-lntup", f"sport = :{port}")
-    theirs = [(net, state, wild(local), users) for net, state, _, _, local, _, users in rows]
-    mine = [(n, s, wild(loc), users) for n, s, loc, _, users in rows_of("ss", port)]
     # Another process may have the same number at another address.
     own = f"pid={os.getpid()},"
-    theirs = [row for row in theirs if own in row[3]]
-    assert theirs
-    assert theirs == [row for row in mine if own in row[3]]
+
+    def theirs() -> list[tuple[str, ...]]:
+        rows = printed(tool("ss"), "-H", "-lntup", f"sport = :{port}")
+        found = [(net, state, wild(local), users) for net, state, _, _, local, _, users in rows]
+        return [row for row in found if own in row[3]]
+
+    def mine() -> list[tuple[str, ...]]:
+        found = [(n, s, wild(loc), users) for n, s, loc, _, users in rows_of("ss", port)]
+        return [row for row in found if own in row[3]]
+
+    assert_agree(theirs, mine)
 
 
 def test_lsof_agrees(tool: Callable[[str], str], port: int) -> None:
-    _, *rows = printed(tool("lsof"), "-nP", "-a", "-p", str(os.getpid()), "-i", f":{port}")
-    theirs = [(*row[:5], row[7], " ".join(row[8:])) for row in rows]
-    assert theirs == rows_of("lsof", port)
+    def theirs() -> list[tuple[str, ...]]:
+        _, *rows = printed(tool("lsof"), "-nP", "-a", "-p", str(os.getpid()), "-i", f":{port}")
+        return [(*row[:5], row[7], " ".join(row[8:])) for row in rows]
+
+    assert_agree(theirs, lambda: rows_of("lsof", port))
 
 
 def test_netstat_agrees(tool: Callable[[str], str], port: int) -> None:
     own = f"{os.getpid()}/"
-    rows = [r for r in printed(tool("netstat"), "-lntup") if r[3:] and r[3].endswith(f":{port}")]
-    found = [(r[0], r[3], r[4], " ".join(r[5:])) for r in rows if own in " ".join(r[5:])]
-    # While others open sockets, /proc/net may show netstat one of them twice.
-    theirs = list(dict.fromkeys(found))
-    table = rows_of("netstat", port)
-    mine = [(p, a, f, f"{s} {who}".strip()) for p, a, f, s, who in table if own in who]
-    assert theirs
-    assert [row[:3] for row in theirs] == [row[:3] for row in mine]
-    # It may truncate the name of the program.
-    assert all(m[3].startswith(t[3]) for t, m in zip(theirs, mine, strict=True))
+
+    def theirs() -> list[tuple[str, ...]]:
+        rows = [r for r in printed(tool("netstat"), "-lntup") if r[3:]]
+        on_port = [(*r[:5], " ".join(r[5:])) for r in rows if r[3].endswith(f":{port}")]
+        # The state, without the name of the program, which it may truncate.
+        return [(r[0], r[3], r[4], r[5].partition(own)[0].strip()) for r in on_port if own in r[5]]
+
+    def mine() -> list[tuple[str, ...]]:
+        return [(p, a, f, s.strip()) for p, a, f, s, who in rows_of("netstat", port) if own in who]
+
+    assert_agree(theirs, mine)
