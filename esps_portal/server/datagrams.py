@@ -129,8 +129,10 @@ class PortalDatagrams:
                     return
                 now = trio.current_time()
             self._socket.hold()
-            done = self._take_turn(found, received, done, now)
-            self._socket.release()
+            try:
+                done = self._take_turn(found, received, done, now)
+            finally:
+                self._socket.release()  # also where Ctrl-C has come
 
     def _take_turn(
         self, found: list[FoundLine], received: ReceivedDatagrams, first: int, now: float
