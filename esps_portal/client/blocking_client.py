@@ -146,9 +146,20 @@ class BlockingClient(ABC):
     def _deadline(self, timeout: float | None) -> float:
         return monotonic() + (self._timeout if timeout is None else check_timeout(timeout))
 
-    @abstractmethod
     def _send(self, verb: str, args: tuple[str | bytes, ...], deadline: float) -> PendingRequest:
-        """Send a request."""
+        if self._is_closed:
+            raise RuntimeError(CLIENT_CLOSED)
+        pending = self._requests.ask(verb, args)
+        try:
+            self._transmit(pending, deadline)
+        except BaseException:
+            self._requests.forget(pending)
+            raise
+        return pending
+
+    @abstractmethod
+    def _transmit(self, pending: PendingRequest, deadline: float) -> None:
+        """Send a request for the first time."""
 
     @abstractmethod
     def _receive(self, deadline: float, pending: PendingRequest) -> None:

@@ -15,7 +15,6 @@ from esps_portal.client.tcp_session import (
     READ_SIZE,
     TCPSession,
 )
-from esps_portal.client.with_block import CLIENT_CLOSED
 from esps_portal.clock import monotonic
 from esps_portal.net.tls import TLSSocket
 from esps_portal.protocol.errors import EspsError, PeerError, TimedOutError
@@ -60,16 +59,8 @@ class BlockingTCPClient(BlockingClient):
         while not self._session.has_greeted:
             self._receive(deadline)
 
-    def _send(self, verb: str, args: tuple[str | bytes, ...], deadline: float) -> PendingRequest:
-        if self._is_closed:
-            raise RuntimeError(CLIENT_CLOSED)
-        pending = self._requests.ask(verb, args)
-        try:
-            self._send_line(pending.line, deadline)
-        except BaseException:
-            self._requests.forget(pending)
-            raise
-        return pending
+    def _transmit(self, pending: PendingRequest, deadline: float) -> None:
+        self._send_line(pending.line, deadline)
 
     def _send_line(self, line: bytes, deadline: float) -> None:
         """Send one line, which the kernel's buffers hold even if the portal is slow."""

@@ -6,7 +6,6 @@ from esps_portal.client.blocking_client import BlockingClient
 from esps_portal.client.deadline import now_before, socket_timeout
 from esps_portal.client.host_socket import HostSocket
 from esps_portal.client.transmission import Transmission, udp_requests
-from esps_portal.client.with_block import CLIENT_CLOSED
 from esps_portal.clock import monotonic
 from esps_portal.protocol.messages import padded
 from esps_portal.protocol.pending_request import PendingRequest
@@ -26,16 +25,8 @@ class BlockingUDPClient(BlockingClient):
         self._schedule = Retransmission.for_host(connected.address)
         self._transmissions: dict[PendingRequest, Transmission] = {}
 
-    def _send(self, verb: str, args: tuple[str | bytes, ...], deadline: float) -> PendingRequest:  # noqa: ARG002 - TCP needs it
-        if self._is_closed:
-            raise RuntimeError(CLIENT_CLOSED)
-        pending = self._requests.ask(verb, args)
-        try:
-            self._send_datagram(pending, pending.line)
-        except BaseException:
-            self._requests.forget(pending)
-            raise
-        return pending
+    def _transmit(self, pending: PendingRequest, deadline: float) -> None:  # noqa: ARG002 - TCP needs it
+        self._send_datagram(pending, pending.line)
 
     def _send_datagram(self, pending: PendingRequest, datagram: bytes, late: int = 0) -> None:
         sent = Transmission(datagram, self._schedule, monotonic(), late)
