@@ -160,6 +160,7 @@ class InMemory:
     client: MemoryStream
     stream: ServerEnd
     server: ConnectionServer[PortalConnection]
+    ready: ReadySet
     ended: trio.Event = attrs.field(factory=trio.Event)
 
     async def send(self, data: bytes) -> None:
@@ -184,7 +185,7 @@ async def in_memory(portal: Dispatcher) -> AsyncIterator[InMemory]:
         handler = functools.partial(portal_connection, portal, ready=ready)
         server = ConnectionServer(handler, accept_policy(portal.limits), nursery, ready=ready)
         nursery.start_soon(ready.run)
-        found = InMemory(client, stream, server)
+        found = InMemory(client, stream, server, ready)
 
         async def serve() -> None:
             await server.serve(stream, ("memory", 1))

@@ -71,7 +71,7 @@ class Closing:
         how = replies.ending.how  # a fault may have ended the drain
         if how in (How.FIN, How.RST):
             replies.release()
-        if how is not How.GONE:
+        if how not in (How.RST_AT_ONCE, How.GONE):
             await replies.writer.send_everything()
         if how is How.RST:
             # So that the client gets what comes before a RST, unless it does not read.

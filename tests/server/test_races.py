@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from esps_portal import CallContext, Limits
+from esps_portal.server.connection import PortalConnection
 from esps_portal.services.builtin_portal import builtin_portal
 from tests.portals import in_memory, running
 from tests.proxies import fill, proxied, reset, upstream
@@ -120,6 +121,23 @@ async def test_a_shutdown_and_a_cancel_whose_reply_cannot_be_sent_yet() -> None:
         found = await connection.rest()
         assert found.splitlines()[-3:] == [b"s ERR cancelled", b"* BYE closing", b"c OK"]
         nursery.cancel_scope.cancel()
+
+
+async def test_an_abort_and_the_start_of_a_task() -> None:
+    """As at a reset: the task that is to wait for a client which does not read has not begun."""
+    portal = builtin_portal("test/1")
+    async with in_memory(portal) as connection:
+        start = connection.server.start
+
+        def start_and_abort(served: PortalConnection) -> None:
+            start(served)
+            served.abort()
+
+        connection.ready.start = start_and_abort
+        await connection.send(b"p PING %b\n" % (b"x" * 5990) * 20)
+        await connection.ended.wait()
+        with pytest.raises(trio.BrokenResourceError):
+            await connection.client.receive_some()
 
 
 async def test_the_end_of_a_connection_and_a_line_of_another_call() -> None:  # ESPS-TCP-10
