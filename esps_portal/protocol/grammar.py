@@ -33,6 +33,8 @@ VERB = re.compile(_VERB)
 NAME = re.compile(_NAME)
 # version = %s"ESPS/" 1*DIGIT
 VERSION = re.compile(rb"ESPS/[0-9]++")
+# The first arguments of a line, each with the SP after it: as many as match the grammar.
+GOOD_ARGS = re.compile(rb"(?>(?:%b )*)" % _ARG)
 
 # request = tag SP verb *(SP arg) [SP padding]            followed by [CR]
 REQUEST = re.compile(rb"(%b) (%b)((?>(?: %b)*))(?: %b)?\r?" % (_TAG, _VERB, _ARG, _PADDING))

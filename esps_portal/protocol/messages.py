@@ -261,8 +261,10 @@ def _diagnose_answer(line: bytes) -> str:
 
 
 def _diagnose_args(args: bytes) -> str:
-    if b'"' in args:
+    # The first bad one: others may have what is allowed, such as "" and padding.
+    bad = args[grammar.GOOD_ARGS.match(args).end() :].partition(b" ")[0]  # type: ignore[union-attr]
+    if b'"' in bad:
         return 'a quote is allowed only in "", the empty argument: escape it as %22'
-    if b"#" in args:
-        return "# is allowed only as padding at the end: escape it as %23"
+    if b"#" in bad:
+        return "# is allowed only as padding at the end of a request: escape it as %23"
     return "a % must be followed by two hex digits"

@@ -135,6 +135,10 @@ def test_only_a_protocol_error_leaves_a_parser(line: bytes) -> None:
         (b"1 PING # #", "padding"),
         (b"1 PING %4", "two hex digits"),  # ESPS-ARG-7
         (b"1 PING %4g", "two hex digits"),
+        (b'1 PING "" %4 ##', "two hex digits"),
+        (b'1 PING %41 x#y %4 "', "padding"),
+        (b'1 PING # "', "padding"),
+        (b'1 PING "" a" ##', "a quote"),
     ],
 )
 def test_a_bad_line_says_what_is_wrong(line: bytes, text: str) -> None:
@@ -253,7 +257,9 @@ def test_kinds_of_reply() -> None:
         (b"* BYE %1", "a % must be followed by two hex digits"),
         (b"a OK Bad% x\r", "a % must be followed by two hex digits"),
         (b'a ERR bad x"y', 'a quote is allowed only in "", the empty argument: escape it as %22'),
-        (b"a DATA x#y", "# is allowed only as padding at the end: escape it as %23"),
+        (b"a DATA x#y", "# is allowed only as padding at the end of a request: escape it as %23"),
+        (b"a OK x #", "# is allowed only as padding at the end of a request: escape it as %23"),
+        (b'a OK "" %4', "a % must be followed by two hex digits"),
     ],
 )
 def test_what_is_wrong_with_an_answer(line: bytes, text: str) -> None:
