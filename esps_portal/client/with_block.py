@@ -66,8 +66,17 @@ class AsyncWithBlock(AbstractAsyncContextManager[_Value, None]):
     ) -> None:
         self._block = block
         self._statement = statement
+        self._is_entered = False
 
     async def __aenter__(self) -> _Value:
+        """Begin.
+
+        Raises:
+            RuntimeError: it was entered before.
+        """
+        if self._is_entered:
+            raise RuntimeError(f"this block was entered before: write {self._statement} again")
+        self._is_entered = True
         return await self._block.__aenter__()
 
     async def __aexit__(

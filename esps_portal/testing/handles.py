@@ -99,6 +99,13 @@ class PlacedFault:
         return NotStruckError(self._loop.run(text))
 
     def __enter__(self) -> Self:
+        """Begin the block at whose end the fault ends.
+
+        Raises:
+            RuntimeError: it has ended already, so that the block would be without it.
+        """
+        if self.fault not in self._faults.in_force:
+            raise RuntimeError(f"fault {self} is no longer in force: place it again")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -133,6 +140,13 @@ class Outage:
         self._end(self)
 
     def __enter__(self) -> Self:
+        """Begin the block at whose end the outage ends.
+
+        Raises:
+            RuntimeError: it has ended already.
+        """
+        if self.is_over:
+            raise RuntimeError(f"this {self.how} outage is over: call down() again")
         return self
 
     def __exit__(self, *_: object) -> None:

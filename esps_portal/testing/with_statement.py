@@ -31,6 +31,13 @@ class WithStatement(AbstractContextManager[_Value, bool | None]):
         self._is_entered = False
 
     def __enter__(self) -> _Value:
+        """Begin.
+
+        Raises:
+            RuntimeError: it was entered before.
+        """
+        if self._is_entered:
+            raise RuntimeError(f"this block was entered before: write {self._statement} again")
         self._is_entered = True
         return self._block.__enter__()
 

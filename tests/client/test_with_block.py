@@ -56,6 +56,20 @@ async def test_a_stream_without_async_with() -> None:
                 assert len([row async for row in rows]) == 3
 
 
+async def test_a_block_of_a_task_that_is_entered_again() -> None:
+    with serve_in_thread() as portal:
+        block = connect(portal.url)
+        async with block as client:
+            stream = client.stream("drip", "3", "1")
+            async with stream:
+                pass
+            for entered in (block, stream):
+                with pytest.raises(
+                    RuntimeError, match="this block was entered before: write async "
+                ):
+                    await entered.__aenter__()
+
+
 CLOSED = "the client is closed: its `with` block is over"
 
 

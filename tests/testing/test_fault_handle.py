@@ -175,3 +175,23 @@ def test_a_reset_forgets_what_was_not_judged(portal: PortalController) -> None:
         portal.verify()
     portal.reset()
     portal.verify()
+
+
+@pytest.mark.parametrize("end", ["remove", "block", "heal", "reset"])
+def test_the_block_of_one_that_has_ended(portal: PortalController, end: str) -> None:
+    """The test in it would pass without the fault."""
+    fault = portal.fault("reset").optional()
+    if end == "block":
+        with fault:
+            pass
+    else:
+        getattr(fault if end == "remove" else portal, end)()
+    with pytest.raises(RuntimeError, match=r"fault reset is no longer in force: place it again"):
+        fault.__enter__()
+
+
+def test_the_block_of_one_that_has_struck_as_often_as_it_may(portal: PortalController) -> None:
+    fault = portal.fault("no-terminator", times=1)
+    ping(portal)
+    with fault:
+        assert fault.happened == 1

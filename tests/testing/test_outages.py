@@ -76,3 +76,16 @@ def test_an_unknown_outage(portal: PortalController, how: object) -> None:
     assert str(caught.value).endswith(repr(how))
     with connected(portal):
         pass
+
+
+@pytest.mark.parametrize("end", ["up", "block", "heal", "reset"])
+def test_the_block_of_one_that_is_over(portal: PortalController, end: str) -> None:
+    """The test in it would pass while the portal is up."""
+    outage = portal.down()
+    if end == "block":
+        with outage:
+            pass
+    else:
+        getattr(outage if end == "up" else portal, end)()
+    with pytest.raises(RuntimeError, match=r"this refuse outage is over: call down\(\) again"):
+        outage.__enter__()

@@ -50,6 +50,15 @@ def test_what_is_no_with_block_says_so(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_with_block_that_is_entered_again(tmp_path: Path) -> None:
+    with proxy_in_thread("tcp://127.0.0.1:9", framing=lines()) as server:
+        for block in (server.record(tmp_path / "calls"), server.faults([PlannedFault("reset")])):
+            with block:
+                pass
+            with pytest.raises(RuntimeError, match="this block was entered before: write with "):
+                block.__enter__()
+
+
 def test_a_recording_that_outlives_its_portal(tmp_path: Path) -> None:
     path = tmp_path / "calls.jsonl"
     with serve_in_thread() as portal, portal.record(path):
