@@ -157,25 +157,16 @@ def portal_connection(  # noqa: PLR0913 - what is composed
 ) -> PortalConnection:
     """Return what serves one client of a portal; a scripted one is observed, and has faults."""
     portal.statistics.connections += 1
-    if not _is_scripted(portal):
-        return PortalConnection(
-            stream,
-            remote,
-            portal,
-            ready=ready,
-            requires_hello=requires_hello,
-            shared_work=shared_work,
-            calls=calls,
-            buffered=buffered,
-        )
-    script = portal.script
-    observer = ConnectionObserver(script.journal, remote)
+    observer, faults = None, None
+    if _is_scripted(portal):
+        observer = ConnectionObserver(portal.script.journal, remote)
+        faults = portal.script.faults
     return PortalConnection(
         stream,
         remote,
         portal,
         observer=observer,
-        faults=script.faults,
+        faults=faults,
         ready=ready,
         requires_hello=requires_hello,
         shared_work=shared_work,
@@ -211,16 +202,16 @@ def portal_datagrams(
     silence: Silence = NEVER_SILENT,
 ) -> PortalDatagrams:
     """Return what answers on one socket of a portal; a scripted one is observed, and has faults."""
-    if not _is_scripted(portal):
-        return PortalDatagrams(sock, portal, protocol, calls=calls, silence=silence)
-    script = portal.script
-    observer = DatagramObserver(script.journal)
+    observer, faults = None, None
+    if _is_scripted(portal):
+        observer = DatagramObserver(portal.script.journal)
+        faults = portal.script.faults
     return PortalDatagrams(
         sock,
         portal,
         protocol,
         observer=observer,
-        faults=script.faults,
+        faults=faults,
         calls=calls,
         silence=silence,
     )
