@@ -111,7 +111,8 @@ def entry_line(entry: Entry) -> bytes:
     if not isinstance(call, RecordedCall):
         return _line(values)
     values["number"] = call.order_received
-    values["service"] = bytes_to_value(_service(call))
+    service = call.request.service if call.request else None
+    values["service"] = bytes_to_value(service or b"")  # as bytes: it may not be text
     values["args"] = [bytes_to_value(arg) for arg in call.args]
     values["line"] = bytes_to_value(call.data)
     values["state"] = entry.event
@@ -121,12 +122,6 @@ def entry_line(entry: Entry) -> bytes:
         if rest or call.left_out:
             values["cut"] = True  # the last line has no LF, or earlier ones are no longer kept
     return _line(values)
-
-
-def _service(call: RecordedCall) -> bytes:
-    """Return the name of the service as bytes: it may not be text."""
-    request = call.request
-    return request.args[0] if request and request.verb == b"CALL" and request.args else b""
 
 
 def _line(values: dict[str, object]) -> bytes:

@@ -133,9 +133,8 @@ class RecordedCall:
     @property
     def service(self) -> str:
         """The service that was called; empty if it is not a call."""
-        if self.request is None or self.request.verb != b"CALL" or not self.request.args:
-            return ""
-        return self.request.args[0].decode("utf-8", "backslashreplace")
+        name = self.request.service if self.request else None
+        return name.decode("utf-8", "backslashreplace") if name else ""
 
     @property
     def is_call(self) -> bool:

@@ -58,6 +58,11 @@ class Request:
         """The length of the line without padding, in bytes, without making it."""
         return _size(self.tag, self.verb, self.args)
 
+    @property
+    def service(self) -> bytes | None:
+        """The name of the service that it calls; ``None``: it calls none."""
+        return self.args[0] if self.verb == b"CALL" and self.args else None
+
 
 def padded(line: bytes, length: int) -> bytes:
     """Return the line of a request, ``length`` bytes long, to make room for a UDP reply.

@@ -136,4 +136,4 @@ class ProxyState:
 def _service_of(line: bytes) -> bytes | None:
     """Return the service that a line of ESPS/1 calls; ``None``: it calls none."""
     request = readable_request(line.rstrip(b"\n"))
-    return request.args[0] if request and request.verb == b"CALL" and request.args else None
+    return request.service if request else None

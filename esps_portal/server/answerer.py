@@ -252,19 +252,17 @@ class Answerer:
 
     async def _strike(self, request: Request, line: bytes, exchange: PortalExchange) -> None:
         """Let faults strike a request, and perform what comes before its execution."""
-        service = request.args[0] if request.verb == b"CALL" and request.args else None
-        faults = self._faults
-        if faults is None:
+        if self._faults is None:
             return
         target = FaultTarget(
             "tcp",
             self._protocol,
-            service,
+            request.service,
             exchange.record,
             request_data=line,
             age=trio.current_time() - self._opened,
         )
-        exchange.plan = plan = faults.plan(target)
+        exchange.plan = plan = self._faults.plan(target)
         if plan is not None:
             nursery = self.outcomes.nursery
             assert nursery is not None  # noqa: S101 - a task answers what is watched

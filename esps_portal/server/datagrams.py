@@ -232,11 +232,15 @@ class PortalDatagrams:
 
     def _execute_watched(self, caller: DatagramCaller, now: float) -> None:
         """Execute a request that a fault may strike, or that listeners are notified of at once."""
-        exchange, request = self._note(caller, now), caller.request
-        service = request.args[0] if request.verb == b"CALL" and request.args else None
+        exchange = self._note(caller, now)
         if self._faults is not None:
-            address = caller.sender.address
-            target = FaultTarget("udp", address, service, exchange.record, request_data=caller.line)
+            target = FaultTarget(
+                "udp",
+                caller.sender.address,
+                caller.request.service,
+                exchange.record,
+                request_data=caller.line,
+            )
             exchange.plan = self._faults.plan(target)
         plan = exchange.plan
         if plan is None or not plan.strikes_before:
