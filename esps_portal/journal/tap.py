@@ -129,7 +129,7 @@ class StreamTap:
         """Take an error for a request whose tag cannot be read, or is in use."""
         if notice.word != ERR:
             return
-        tag = _tag_in_use(notice)
+        tag = notice.tag_in_use
         pending = self._pending.get(tag)
         if pending:
             # The first request with that tag is the one in flight.
@@ -240,7 +240,7 @@ class DatagramTap:
     def _tag_of_request(self, last: Reply | Notice) -> bytes:
         if isinstance(last, Reply):
             return last.tag
-        tag = _tag_in_use(last)
+        tag = last.tag_in_use
         if tag is None:
             return b""
         return b"*" + tag if b"*" + tag in self._pending else tag
@@ -267,13 +267,6 @@ def _note_end(journal: Journal, pending: _Pending, now: float, *, is_lost: bool 
     # A cancelled call is aborted, whatever the reply.
     cancelled = sent[sent.rfind(b"\n", 0, -1) + 1 :].split()[1:3] == [ERR, b"cancelled"]
     journal.ended(pending.record, ABORTED if is_lost or cancelled else pending.state, sent, now)
-
-
-def _tag_in_use(notice: Notice) -> bytes | None:
-    """Return the tag that an error says is in use, if it says so."""
-    if notice.word == ERR and notice.args[:1] == (b"tag-in-use",) and len(notice.args) > 1:
-        return notice.args[1]
-    return None
 
 
 def _hash(request: Request) -> int:
