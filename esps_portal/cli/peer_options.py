@@ -14,7 +14,7 @@ import click
 
 from esps_portal.cli.completion import complete_framing
 from esps_portal.cli.exchange_server import ExchangeServer
-from esps_portal.cli.fault_parameter import fault_message, fault_option
+from esps_portal.cli.fault_parameter import fault_option, make_fault
 from esps_portal.cli.options import Option, OptionGroup, add_option_group
 from esps_portal.cli.proxy_options import FramingParameter
 from esps_portal.cli.script_files import (
@@ -170,7 +170,7 @@ class PeerOptions:
         else:
             plan, path = self._plan(scenario, udp=udp)
             state, _ = make_state(plan, path, journal, issues_certificates=is_own)
-        for fault in [_make_fault(fault, state) for fault in self.faults]:
+        for fault in [make_fault(fault, state.faults.where) for fault in self.faults]:
             state.faults.place(fault)
         return state, list(state.faults.in_force)
 
@@ -197,13 +197,3 @@ class PeerOptions:
 
 #: Adds the options of `PeerOptions`; the command gets them as ``options``.
 peer_options: OptionGroup = add_option_group("options", PeerOptions, _OPTIONS)
-
-
-def _make_fault(plan: PlannedFault, state: PeerState) -> Fault:
-    """Return a fault of --fault, which makes sense at this peer."""
-    from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - help must not wait
-
-    try:
-        return plan.make("", state.faults.where)
-    except ScenarioError as error:
-        raise click.BadParameter(fault_message(error), param_hint="'--fault'") from error

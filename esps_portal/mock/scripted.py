@@ -22,7 +22,7 @@ from esps_portal.protocol.received_lines import PlainRequest, plain_to_request
 from esps_portal.services.call import Caller
 from esps_portal.services.dispatch import Portal
 from esps_portal.services.dispatcher import Outcome, PlainAnswers
-from esps_portal.services.replies import result_error
+from esps_portal.services.replies import busy_reply, result_error
 from esps_portal.services.service import CloseAfter, Service
 from esps_portal.services.statistics import Statistics
 
@@ -143,7 +143,7 @@ class ScriptedPortal:
             return error_reply(request.tag, "unmatched", shorten(str(found), _MAX_ERROR_TEXT))
         # A call that is refused (busy) must not use up an answer.
         if not caller.reserve(idempotent=False, is_async=not found.is_next_immediate):
-            return error_reply(request.tag, "busy", "too many calls run: try again")
+            return busy_reply(request.tag)
         answer = found.take()
         if not answer.is_immediate:
             return StubCall(
