@@ -89,7 +89,7 @@ def request_text(subject: Subject, max_length: int = _MAX_REQUEST) -> str:
     if isinstance(subject, RecordedConnection):
         return ""
     if isinstance(subject, RecordedCall):
-        return _escaped(_said(subject), max_length)
+        return _escaped(_without_tag(subject), max_length)
     exchange = subject.exchange if isinstance(subject, RecordedUnit) else subject
     return _escaped(exchange.request, max_length)
 
@@ -121,8 +121,8 @@ def _request_line(call: RecordedCall, max_request: int) -> str:
 
 def _exchange_line(exchange: RecordedExchange, max_request: int) -> str:
     duration = duration_of(exchange)
-    said = f'"{request_text(exchange, max_request)}"' if exchange.number else "(greeting)"
-    start = f"{host_port(*exchange.remote)} {exchange.transport} {said}"
+    sent = f'"{request_text(exchange, max_request)}"' if exchange.number else "(greeting)"
+    start = f"{host_port(*exchange.remote)} {exchange.transport} {sent}"
     result = "no reply" if exchange.answered is None else f"{exchange.reply_size} bytes"
     if exchange.state == FAULTED:
         result = f"faulted ({result})"
@@ -145,7 +145,7 @@ def _request(call: RecordedCall, max_length: int) -> str:
     return f'"{text}"' if call.request is None else text
 
 
-def _said(call: RecordedCall) -> bytes:
+def _without_tag(call: RecordedCall) -> bytes:
     """Return the line without tag and padding; the whole line if it is not a request."""
     if call.request is None:
         return call.data

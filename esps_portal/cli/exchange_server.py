@@ -88,9 +88,7 @@ class ExchangeServer(Generic[_State]):
             return
         self.capture = CaptureFile(self.pcap, address)
         sink = CaptureSink(self.capture, self.state.journal, time.time() - now)
-        sink.attach(
-            *{id(each): each for each in (self.state.journal, self.state.exchanges)}.values()
-        )
+        sink.attach(*dict.fromkeys((self.state.journal, self.state.exchanges)))
 
     async def open_control(
         self,
@@ -146,7 +144,7 @@ class ExchangeServer(Generic[_State]):
         return reloads
 
     def _reopen(self, file: AppendFile, doing: str) -> str:
-        """Reopen a file; what was said before that is in the old one."""
+        """Reopen a file; what was sent before that is in the old one."""
         self.state.exchanges.flush()
         return reopen(file, doing)
 

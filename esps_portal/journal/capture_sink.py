@@ -42,13 +42,13 @@ class CaptureSink:
                 self._opened(connection, since)
         for journal in journals:
             journal.sinks.append(self._note)
-            journal.readers.append(self._said)
+            journal.data_sinks.append(self._write_data)
 
     def detach(self) -> None:
         """Write no more."""
         for journal in self._attached:
             journal.remove_sink(self._note)
-            journal.readers.remove(self._said)
+            journal.data_sinks.remove(self._write_data)
 
     def _note(self, entry: Entry) -> None:
         subject = entry.subject
@@ -58,7 +58,7 @@ class CaptureSink:
             else:
                 self._opened(subject, entry.at)
 
-    def _said(self, exchange: RecordedExchange, sender: str, data: bytes, at: float) -> None:
+    def _write_data(self, exchange: RecordedExchange, sender: str, data: bytes, at: float) -> None:
         side, unix_time = _side(sender), self._unix_time(at)
         if exchange.transport == "udp":
             self._file.datagram(exchange.remote, side, data, unix_time)

@@ -35,9 +35,9 @@ MAX_KEPT_BYTES = 64 << 20
 
 #: Called with each entry as it happens.
 Sink = Callable[[Entry], None]
-#: Called with what a side has said, as it is read: the exchange, client or server, the bytes, and
+#: Called with what a side has sent, as it is read: the exchange, client or server, the bytes, and
 #: the time in seconds since the start.
-Reader = Callable[[RecordedExchange, str, bytes, float], None]
+DataSink = Callable[[RecordedExchange, str, bytes, float], None]
 
 
 class Journal:
@@ -53,7 +53,7 @@ class Journal:
         connections: the connections that are kept.
         start: when the portal started, in seconds of the server's clock.
         sinks: each is called with each entry as it happens, a unit once its end is known.
-        readers: each is called with all that is sent in exchanges, as it is read.
+        data_sinks: each is called with all that is sent in exchanges, as it is read.
         waiters: those who wait for calls; the subject is the service.
         listeners: the lists of who is notified of each request as it comes: sinks and waiters.
         exchanges: the exchanges of any protocol that are kept.
@@ -73,7 +73,7 @@ class Journal:
         self.connections: deque[RecordedConnection] = deque(maxlen=max_calls)
         self.start: float = 0.0
         self.sinks: list[Sink] = []
-        self.readers: list[Reader] = []
+        self.data_sinks: list[DataSink] = []
         self.waiters: Waiters = Waiters()
         self.listeners: tuple[Sequence[object], ...] = self.sinks, self.waiters.waiting
         self._kept = KeptExchanges(max_calls, max_bytes)
@@ -291,8 +291,8 @@ class Journal:
                 self._order += 1
                 exchange.order_answered = self._order
         self._kept.grown(exchange, size)
-        for read in self.readers:
-            read(exchange, sender, data, now - self.start)
+        for write in self.data_sinks:
+            write(exchange, sender, data, now - self.start)
         if self.sinks:
             add = self._units.add_whole if is_whole else self._units.add
             add(exchange, sender, data, now - self.start)

@@ -50,7 +50,7 @@ def connection_to_values(connection: RecordedConnection) -> dict[str, Any]:
 
 
 def exchange_to_values(exchange: RecordedExchange) -> dict[str, Any]:
-    """Return an exchange with what both sides have said, as far as it is kept."""
+    """Return an exchange with what both sides have sent, as far as it is kept."""
     return {
         "connection": exchange.connection,
         "number": exchange.number,

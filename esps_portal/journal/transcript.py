@@ -82,8 +82,8 @@ def describe_exchange(exchange: RecordedExchange) -> str:
 
 def _about_exchange(entry: Entry, exchange: RecordedExchange) -> list[str]:
     if entry.event == RECEIVED:
-        said = _shown_bytes("-->", exchange.request, exchange.request_size)
-        lines = said if exchange.number else []
+        sent = _shown_bytes("-->", exchange.request, exchange.request_size)
+        lines = sent if exchange.number else []
         has_row = exchange.ended is not None or exchange.answered is not None
         return lines if has_row else lines + _about_reply(entry, exchange)
     return _about_reply(entry, exchange)

@@ -109,7 +109,7 @@ class ExchangeController(ServerController):
     def pcap(self, path: str | Path) -> Iterator[None]:
         """Add to a capture, for Wireshark, what passes from now until the ``with`` block ends.
 
-        ``with proxy.pcap("redis.pcap"): ...``. It has what each side said, before faults, between
+        ``with proxy.pcap("redis.pcap"): ...``. It has what each side sent, before faults, between
         the client's own address and the server's (of a proxy, the upstream's), with headers such as
         they would be without loss. Connections that are open already begin with it.
 
