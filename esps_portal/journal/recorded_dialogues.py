@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from esps_portal.journal.recording import BEGAN, RecordingError, check_began, read_values
+from esps_portal.journal.recording import BEGAN, RecordingError, read_events
 from esps_portal.journal.values import (
     ScenarioError,
     ValueTable,
@@ -48,29 +48,21 @@ def read_dialogues(data: bytes) -> list[RecordedDialogue]:
         RecordingError: it is not a recording, or a line but the last is broken.
     """
     found: list[RecordedDialogue] = []
-    reader = _Reader(found)
-    number = 0
-    for number, value in read_values(data):
+    session = _Session(found)
+    for number, event, table in read_events(data):
         try:
-            if number == 1:
-                check_began(value)
-            table = ValueTable.of(value, "", None)
-            event = table.required("event", read_text)
             if event == BEGAN:
-                check_began(value)
-                reader = _Reader(found)  # connections are numbered from 1 again
+                session = _Session(found)  # connections are numbered from 1 again
             elif event == "unit":
-                reader.take_unit(table)
+                session.take_unit(table)
             elif event == "closed":
-                reader.take_end(table)
+                session.take_end(table)
         except ScenarioError as error:
             raise RecordingError(number, str(error)) from error
-    if number == 0:
-        raise RecordingError(1, "not a recording: it is empty")
     return found
 
 
-class _Reader:
+class _Session:
     """Puts the units of one session together."""
 
     def __init__(self, found: list[RecordedDialogue]) -> None:

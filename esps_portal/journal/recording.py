@@ -138,7 +138,7 @@ _NO_RECORDING = f'not a recording: its first line must be {{"event": "{BEGAN}", 
 def is_recording(first_line: bytes) -> bool:
     """Whether a file with this first line, its LF included, is a recording."""
     try:
-        check_began(read_json(first_line.removeprefix(_BOM)))
+        _check_began(read_json(first_line.removeprefix(_BOM)))
     except ScenarioError:
         return False
     return first_line.endswith(b"\n")
@@ -155,32 +155,29 @@ def read_recording(data: bytes) -> list[RecordedAnswer]:
     """
     answers: list[RecordedAnswer] = []
     session: list[RecordedAnswer] = []  # since the last `began`, where numbers start again
-    number = 0
-    for number, value in read_values(data):
+    for number, event, table in read_events(data):
         try:
-            if number == 1:
-                check_began(value)
-            event = ValueTable.of(value, "", None).required("event", read_text)
             if event == BEGAN:
-                check_began(value)
                 answers += sorted(session, key=lambda answer: answer.number)
                 session.clear()
             elif event in _ANSWERED:
-                session += _answers(
-                    number, ValueTable.of(value, "", None), replayed=event == REPLAYED
-                )
+                session += _answers(number, table, replayed=event == REPLAYED)
         except ScenarioError as error:
             raise RecordingError(number, str(error)) from error
-    if number == 0:
-        raise RecordingError(1, "not a recording: it is empty")
     return answers + sorted(session, key=lambda answer: answer.number)
 
 
-def read_values(data: bytes) -> Iterator[tuple[int, object]]:
-    """Yield the number, from 1, and the value of each line; not of an incomplete last one."""
+def read_events(data: bytes) -> Iterator[tuple[int, str, ValueTable]]:
+    """Yield the number, from 1, the event and all values of each line; not an incomplete last one.
+
+    Raises:
+        RecordingError: it is not a recording, or a line but the last is broken.
+    """
     lines = data.removeprefix(_BOM).split(b"\n")
     if not lines[-1]:
         lines.pop()
+    if not lines:
+        raise RecordingError(1, "not a recording: it is empty")
     for number, line in enumerate(lines, 1):
         try:
             value = read_json(line)
@@ -189,10 +186,19 @@ def read_values(data: bytes) -> Iterator[tuple[int, object]]:
                 return
             message = str(error) if number > 1 else _NO_RECORDING
             raise RecordingError(number, message) from error
-        yield number, value
+        try:
+            if number == 1:
+                _check_began(value)
+            table = ValueTable.of(value, "", None)
+            event = table.required("event", read_text)
+            if event == BEGAN:
+                _check_began(value)
+        except ScenarioError as error:
+            raise RecordingError(number, str(error)) from error
+        yield number, event, table
 
 
-def check_began(value: object) -> None:
+def _check_began(value: object) -> None:
     """Check the first line of a recording.
 
     Raises:
