@@ -7,7 +7,8 @@ often.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, Self, TypeVar, cast
 
 from esps_portal.given_numbers import is_integer, is_seconds, shown_value
@@ -150,6 +151,17 @@ class AnswerChain(Generic[_Answer]):
                 return answer
         return self.answers[-1] if self.answers else self._new_answer()
 
+    def why_cannot_answer(self, unit: str) -> str:
+        """Return why it cannot answer a call or frame that it is for.
+
+        Args:
+            unit: what it answers, as text: ``call`` or ``frame``.
+        """
+        if self.is_broken:
+            return "it is broken: one of its methods raised"
+        count = self.expected_uses
+        return f"it was for {count} {unit}{'s' * (count != 1)}, and is used up"
+
     # -- inside
 
     def _last_answer(self) -> _Answer:
@@ -160,3 +172,20 @@ class AnswerChain(Generic[_Answer]):
         if not self.answers or self.answers[-1].done:
             self.answers.append(self._new_answer())
         return self.answers[-1]
+
+
+def merge_repeats(answers: Iterable[_Answer]) -> list[_Answer]:
+    """Return answers in order; equal ones in a row become one answer with ``times``."""
+    merged = []
+    for answer, repeats in itertools.groupby(answers):
+        count = len(list(repeats))
+        answer.times = count if count > 1 else None
+        merged.append(answer)
+    merged[-1].times = None  # indefinitely
+    return merged
+
+
+def describe_stub(stub: AnswerChain[Any]) -> str:
+    """Return a stub for a report: what it answers, and how often it was used."""
+    used = f"used {stub.used} of {stub.expected_uses} times" if stub.used else "never used"
+    return f"{stub}: {used}"

@@ -11,6 +11,7 @@ from esps_portal.framings.recorded_units import RecordedUnits
 from esps_portal.framings.transport_ends import datagrams
 from esps_portal.journal.recorded_dialogues import RecordedDialogue
 from esps_portal.journal.recording import RecordingError
+from esps_portal.mock.answer_chain import merge_repeats
 from esps_portal.mock.frame_stubs import FrameAnswer, FrameStub
 from esps_portal.tracebacks import hides_frame
 
@@ -69,19 +70,10 @@ def _answered(group: list[RecordedDialogue]) -> list[RecordedDialogue]:
 def _stub(request: bytes, recorded: list[RecordedDialogue]) -> FrameStub:
     stub = FrameStub(request, ())
     stub.optional()
-    for answer in _merge_repeats(recorded):
+    for answer in merge_repeats(map(_stub_answer, recorded)):
         stub.add(answer)
     return stub
 
 
-def _merge_repeats(recorded: list[RecordedDialogue]) -> list[FrameAnswer]:
-    """Return the answers in order; equal ones in a row become one answer with ``times``."""
-    answers: list[FrameAnswer] = []
-    for one in recorded:
-        answer = FrameAnswer(tuple(one.replies), is_raw=True, end=one.end, done=True)
-        if answers and attrs.evolve(answers[-1], times=None) == answer:
-            answers[-1].times = (answers[-1].times or 1) + 1
-        else:
-            answers.append(answer)
-    answers[-1].times = None  # indefinitely
-    return answers
+def _stub_answer(one: RecordedDialogue) -> FrameAnswer:
+    return FrameAnswer(tuple(one.replies), is_raw=True, end=one.end, done=True)

@@ -164,7 +164,7 @@ class FrameScript:
         stubs = [*self.stubs, *islice(self.lasting.values(), _MAX_COMPARED)]
         matching = [stub for stub in stubs if not stub.matcher.difference(frame)]
         if matching:
-            return f"nearest stub: {matching[0]}: {_why_not(matching[0])}"
+            return f"nearest stub: {matching[0]}: {matching[0].why_cannot_answer('frame')}"
         wanted = [(f"nearest stub: {stub}", stub.matcher) for stub in stubs]
         wanted += [
             (f"a conversation begins with {each.expected.matcher}", each.expected.matcher)
@@ -194,13 +194,6 @@ class FrameScript:
     def unfinished(self) -> list[ScriptedConversation]:
         """Return the conversations that a strict test expects to end, and that have not."""
         return [each for each in self.conversations if not (each.is_over or each.is_optional)]
-
-
-def _why_not(stub: FrameStub) -> str:
-    if stub.is_broken:
-        return "it is broken: one of its methods raised"
-    count = stub.expected_uses
-    return f"it was for {'1 frame' if count == 1 else f'{count} frames'}, and is used up"
 
 
 def frames_of(result: Any) -> list[AnswerStep]:  # noqa: ANN401 - whatever a handler returns

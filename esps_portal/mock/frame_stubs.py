@@ -164,9 +164,3 @@ class FrameStub(AnswerChain[FrameAnswer]):
         answer = self._open_answer()
         answer.frames, answer.echoes, answer.is_raw, answer.done = frames, echoes, is_raw, True
         return self
-
-
-def describe_frame_stub(stub: FrameStub) -> str:
-    """Return a stub for a report: what it answers, and how often it was used."""
-    used = f"used {stub.used} of {stub.expected_uses} times" if stub.used else "never used"
-    return f"{stub}: {used}"

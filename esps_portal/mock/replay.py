@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import attrs
-
 from esps_portal.journal.recording import RecordedAnswer, RecordingError
+from esps_portal.mock.answer_chain import merge_repeats
 from esps_portal.mock.matching import Matcher
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.mock.stubs import LONGEST_TAG, Stub, StubAnswer
@@ -79,22 +78,9 @@ def _stub(recorded: list[RecordedAnswer], max_line: int) -> Stub:
     # A stub checks its lines with the longest tag; a recorded line may fit only with its own.
     stub = Stub(recorded[0].service.decode(), matchers, max_line=max_line + len(LONGEST_TAG))
     stub.optional()
-    for answer in _merge_repeats(recorded, max_line):
+    for answer in merge_repeats(_stub_answer(one, max_line) for one in recorded):
         stub.add(answer)
     return stub
-
-
-def _merge_repeats(recorded: list[RecordedAnswer], max_line: int) -> list[StubAnswer]:
-    """Return the answers in order; equal ones in a row become one answer with ``times``."""
-    answers: list[StubAnswer] = []
-    for one in recorded:
-        answer = _stub_answer(one, max_line)
-        if answers and attrs.evolve(answers[-1], times=None) == answer:
-            answers[-1].times = (answers[-1].times or 1) + 1
-        else:
-            answers.append(answer)
-    answers[-1].times = None  # indefinitely
-    return answers
 
 
 def _stub_answer(one: RecordedAnswer, max_line: int) -> StubAnswer:

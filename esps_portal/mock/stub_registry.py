@@ -94,10 +94,8 @@ class StubRegistry:
                 return stub
             misses.append((stub, differences))
         nearest, differences = min(misses, key=lambda miss: len(miss[1]))
-        if nearest.is_broken:
-            differences = ["it is broken: one of its methods raised"]
-        elif not differences:
-            differences = [f"it was for {_calls(nearest.expected_uses)}, and is used up"]
+        if nearest.is_broken or not differences:
+            differences = [nearest.why_cannot_answer("call")]
         return Mismatch(nearest, tuple(differences))
 
     def shadow_of(self, stub: Stub) -> Stub | None:
@@ -116,7 +114,3 @@ class StubRegistry:
     def unused(self) -> list[Stub]:
         """Return the stubs that a strict test expects to be used, and that are not used up."""
         return [stub for stub in self.all if not stub.is_satisfied]
-
-
-def _calls(number: int) -> str:
-    return "1 call" if number == 1 else f"{number} calls"

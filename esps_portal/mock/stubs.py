@@ -168,12 +168,6 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and grammar.NAME.fullmatch(value.encode()) is not None
 
 
-def describe_stub(stub: Stub) -> str:
-    """Return a stub for a report: what it answers, and how often it was used."""
-    used = f"used {stub.used} of {stub.expected_uses} times" if stub.used else "never used"
-    return f"{stub}: {used}"
-
-
 def describe_call(service: bytes, args: Sequence[bytes]) -> str:
     """Return a call for a report: the service, then its arguments."""
     name = visible(service.decode("utf-8", "backslashreplace")) or '""'

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.journal.transcript import transcript
+from esps_portal.mock.answer_chain import describe_stub
 from esps_portal.mock.never_struck import describe_never_struck
 from esps_portal.mock.scripted import Script
-from esps_portal.mock.stubs import describe_call, describe_stub
+from esps_portal.mock.stubs import describe_call
 from esps_portal.protocol.escape import visible, visible_lines
 
 #: Lines of the transcript in a report.

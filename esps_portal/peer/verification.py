@@ -8,8 +8,9 @@ from itertools import islice
 
 from esps_portal.journal.shown_bytes import EMPTY, shown
 from esps_portal.journal.transcript import transcript
+from esps_portal.mock.answer_chain import describe_stub
 from esps_portal.mock.frame_script import FrameScript, UnexpectedFrame
-from esps_portal.mock.frame_stubs import FrameStub, describe_frame_stub
+from esps_portal.mock.frame_stubs import FrameStub
 from esps_portal.mock.never_struck import describe_never_struck
 from esps_portal.mock.scripted_conversation import ScriptedConversation
 from esps_portal.mock.verification import MAX_LINES, describe_by_chance, describe_failed
@@ -64,10 +65,10 @@ def _shown_frame(frame: bytes) -> Iterator[str]:
 
 
 def _describe_unused(script: FrameScript, stub: FrameStub) -> str:
-    found, shadow = f"unused stub: {describe_frame_stub(stub)}", script.shadow_of(stub)
+    found, shadow = f"unused stub: {describe_stub(stub)}", script.shadow_of(stub)
     if shadow is None:
         return found
-    why = f"an earlier stub answers its frame: {describe_frame_stub(shadow)}"
+    why = f"an earlier stub answers its frame: {describe_stub(shadow)}"
     return f"{found}\n{_indented(why)}"
 
 

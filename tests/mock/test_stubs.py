@@ -8,15 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
-from esps_portal.mock.answer_chain import StubError
+from esps_portal.mock.answer_chain import StubError, describe_stub
 from esps_portal.mock.matching import ANY_ARGS, Matcher
 from esps_portal.mock.scripted import Script
 from esps_portal.mock.stub_registry import Mismatch, StubRegistry
-from esps_portal.mock.stubs import (
-    Stub,
-    describe_call,
-    describe_stub,
-)
+from esps_portal.mock.stubs import Stub, describe_call
 from esps_portal.mock.verification import find_problems
 from tests.cases import cases
 
