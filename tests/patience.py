@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+
+import trio
 
 # Seconds; no test waits that long unless it fails. A process that shares its core with others may
 # get no turn for seconds, and a virtual machine for more: a test that gave up earlier would fail
@@ -29,3 +33,22 @@ def until(is_so: Callable[[], object], seen: Callable[[], object] = str) -> None
         assert time.monotonic() < deadline, seen()
         time.sleep(pause)
         pause = min(1.2 * pause, _MAX_PAUSE)
+
+
+@contextlib.contextmanager
+def patient() -> Iterator[None]:
+    """Fail if a block of a trio test takes too long by the time of the machine.
+
+    `trio.fail_after` counts by trio's clock: one that a test moves may never get there.
+    """
+    token, scope = trio.lowlevel.current_trio_token(), trio.CancelScope()
+    timer = threading.Timer(PATIENCE, token.run_sync_soon, [scope.cancel])
+    timer.start()
+    try:
+        with scope:
+            yield
+    finally:
+        timer.cancel()
+        timer.join()
+    if scope.cancelled_caught:
+        raise trio.TooSlowError

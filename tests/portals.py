@@ -23,9 +23,7 @@ from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.dispatcher import Dispatcher
 from esps_portal.testing.pipe_poller import PipePoller
 from esps_portal.testing.pipes import MemoryStream, ServerEnd, memory_pair
-from tests.patience import PATIENCE
-
-_BEYOND_ALL_JUMPS = 1_000_000  # seconds of a clock that a test moves
+from tests.patience import PATIENCE, patient
 
 
 @attrs.define(eq=False)
@@ -148,7 +146,7 @@ async def running(
         )
         listeners = await nursery.start(serve, config)
         async with contextlib.AsyncExitStack() as stack:
-            with trio.fail_after(_BEYOND_ALL_JUMPS if _is_moved() else PATIENCE):
+            with patient():
                 yield Running(listeners, stack)
         nursery.cancel_scope.cancel()
 
@@ -193,10 +191,6 @@ async def in_memory(portal: Dispatcher) -> AsyncIterator[InMemory]:
 
         nursery.start_soon(serve)
         await trio.testing.wait_all_tasks_blocked()
-        with trio.fail_after(_BEYOND_ALL_JUMPS if _is_moved() else PATIENCE):
+        with patient():
             yield found
         nursery.cancel_scope.cancel()
-
-
-def _is_moved() -> bool:
-    return isinstance(trio.lowlevel.current_clock(), trio.testing.MockClock)

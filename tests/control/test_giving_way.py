@@ -22,7 +22,7 @@ from esps_portal.net.bind import bound
 from esps_portal.net.connection_server import ConnectionServer
 from esps_portal.net.socket_stream import SocketStream
 from esps_portal.testing.pipes import MemoryStream, memory_pair
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, patient
 
 COUNT = 9
 
@@ -84,7 +84,7 @@ async def served() -> AsyncIterator[Served]:
         policy = AcceptPolicy(max_connections=9, watch=HEAD)
         server = ConnectionServer(handler, policy, nursery, room=room)
         nursery.start_soon(server.watch)
-        with trio.fail_after(1000):
+        with patient():
             yield Served(server, nursery)
         nursery.cancel_scope.cancel()
 

@@ -21,6 +21,7 @@ from esps_portal.control.router import FoundEndpoint, Routes, find_endpoint
 from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.connection_server import ConnectionServer
 from esps_portal.testing.pipes import MemoryStream, memory_pair
+from tests.patience import patient
 
 GET = b"GET /fast HTTP/1.1\r\nHost: localhost:7\r\n\r\n"
 
@@ -158,7 +159,7 @@ async def served() -> AsyncIterator[Served]:
 
         nursery.start_soon(serve)
         await trio.testing.wait_all_tasks_blocked()
-        with trio.fail_after(100_000):
+        with patient():
             yield Served(client, site, handlers[0], server, ended)
         nursery.cancel_scope.cancel()
 
