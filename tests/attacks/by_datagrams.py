@@ -63,6 +63,7 @@ def flood(scene: Scene) -> str:
                     sock.send(data)
                     sent += 1
             received += sum(map(len, map(_drained, socks)))
+    scene.expect(sent > 0, "no datagram was sent")
     lost = datagrams_lost(scene.port)
     return f"{sent:,} of 0 to {_LONGEST:,} bytes: {lost:,} lost in the kernel, {received:,} replies"
 

@@ -84,10 +84,12 @@ class Swarm:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         for connection in list(self._open.values()):
             self._drop(connection, "reset")
         self._epoll.close()
+        if error is None and not self.tally.opened:
+            raise RuntimeError("no hostile client has connected: nothing was attacked")
 
     @property
     def count(self) -> int:

@@ -181,6 +181,12 @@ def test_a_swarm_notes_the_last_words_of_the_server(listener: socket.socket) -> 
     assert swarm.tally.last == {"* BYE busy": 1}
 
 
+def test_a_swarm_that_nobody_let_in_has_attacked_nothing(listener: socket.socket) -> None:
+    swarm = Swarm(listener.getsockname()[1], [Behaviour()], 1)
+    with pytest.raises(RuntimeError, match="no hostile client has connected"), swarm:
+        pass
+
+
 # -- the polite client
 
 

@@ -135,7 +135,10 @@ async def test_one_that_does_not_read_gives_way_after_a_second(autojump_clock: o
     async with served() as it:
         await it.connect(get("large"))
         second = await it.connect(get("fast"))
-        await trio.sleep(1)
+        with trio.move_on_after(0.9) as waited:
+            await second.receive_some()
+        assert waited.cancelled_caught
+        await trio.sleep(0.1)
         third = await it.connect(get("fast"))
         assert b'"fast"' in await second.receive_some()
         assert b'"fast"' in await third.receive_some()

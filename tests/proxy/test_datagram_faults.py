@@ -155,10 +155,13 @@ def test_wrong_source_to_a_client(proxy: ThreadedProxy) -> None:
 
 
 def test_a_connected_client_never_sees_what_comes_from_elsewhere(proxy: ThreadedProxy) -> None:
-    proxy.fault("wrong-source")
+    fault = proxy.fault("wrong-source", times=1)
     ends = Ends(proxy, proxy.client_of_datagrams(), "client")
     ends.send(UNIT)
     ends.nothing_comes()
+    assert fault.happened == 1
+    ends.send(b"again")
+    assert ends.come(1) == [b"again"]
 
 
 def test_wrong_source_to_a_server(proxy: ThreadedProxy) -> None:

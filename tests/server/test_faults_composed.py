@@ -141,11 +141,12 @@ def test_dropped_first(portal: PortalController) -> None:
 
 
 def test_dropped_last(portal: PortalController) -> None:
-    portal.fault("duplicate")
-    portal.fault("drop")
+    duplicate, drop = portal.fault("duplicate"), portal.fault("drop", times=1)
     with udp(portal) as client:
         client.send(b"a PING\n")
         assert_no_datagram(client)
+        assert (duplicate.happened, drop.happened) == (1, 1)
+        assert [ask(client, b"b PING\n"), client.recv(100)] == [b"b OK\n"] * 2
 
 
 def test_late_and_from_another_port(clock: PortalClock, portal: PortalController) -> None:

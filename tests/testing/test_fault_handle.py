@@ -75,6 +75,7 @@ async def test_wait_for_in_the_portals_own_loop() -> None:
         fault = portal.fault("no-terminator")
         nursery.start_soon(partial(trio.to_thread.run_sync, ping, portal))
         await fault.wait_for_async(timeout=PATIENCE)
+        assert fault.happened == 1
 
 
 def test_it_waits_for_the_first_action_and_not_for_the_choice(portal: PortalController) -> None:

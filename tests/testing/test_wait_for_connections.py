@@ -67,8 +67,9 @@ def test_from_another_thread(portal: ServerController) -> None:
     with dial(portal) as client:
         timer = threading.Timer(0.02, client.shutdown, [socket.SHUT_RDWR])
         timer.start()
-        portal.wait_for_connections(closed=True, timeout=PATIENCE)
+        (ended,) = portal.wait_for_connections(closed=True, timeout=PATIENCE)
         timer.join()
+    assert ended.closed_by == "client"
 
 
 def test_what_was_before_a_reset_does_not_count(portal: ServerController) -> None:
@@ -106,8 +107,11 @@ async def test_in_the_servers_own_loop() -> None:
 async def test_without_sockets() -> None:
     async with open_memory_portal() as portal:
         async with portal.open_stream():
-            await portal.wait_for_connections_async(timeout=PATIENCE)
-        await portal.wait_for_connections_async(closed=True, timeout=PATIENCE)
+            (opened,) = await portal.wait_for_connections_async(timeout=PATIENCE)
+            assert opened.closed is None
+        (ended,) = await portal.wait_for_connections_async(closed=True, timeout=PATIENCE)
+        assert ended is opened
+        assert ended.closed_by == "client"
 
 
 @pytest.mark.parametrize(
