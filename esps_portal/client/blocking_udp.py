@@ -9,7 +9,7 @@ from esps_portal.client.transmission import Transmission, udp_requests
 from esps_portal.clock import monotonic
 from esps_portal.protocol.messages import padded
 from esps_portal.protocol.pending_request import PendingRequest
-from esps_portal.protocol.retransmission import Retransmission, padded_length
+from esps_portal.protocol.retransmission import Retransmission
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
 
@@ -48,7 +48,7 @@ class BlockingUDPClient(BlockingClient):
             self._socket.send(sent.datagram)
             return
         self._requests.receive_datagram_untrusted(datagram)
-        length = padded_length(pending, len(sent.datagram))
+        length = sent.padded_length(pending)
         if length is not None:
             self._requests.resume(pending)
             self._send_datagram(pending, padded(pending.line, length), sent.unanswered)

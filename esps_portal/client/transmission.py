@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from esps_portal.protocol.client_connection import ClientConnection
 from esps_portal.protocol.errors import TimedOutError
 from esps_portal.protocol.pending_request import PendingRequest
-from esps_portal.protocol.retransmission import Retransmission, needed_length
+from esps_portal.protocol.retransmission import Retransmission, needed_length, padded_length
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -26,7 +26,7 @@ class Transmission:
         due: when it is to be sent again, on the clock of ``now``, in seconds.
     """
 
-    __slots__ = ("_late", "_sent", "_waits", "datagram", "due")
+    __slots__ = ("_late", "_max_paddings", "_sent", "_waits", "datagram", "due")
 
     def __init__(
         self, datagram: bytes, schedule: Retransmission, now: float, late: int = 0
@@ -39,6 +39,7 @@ class Transmission:
         """
         self.datagram: bytes = datagram
         self._late = late
+        self._max_paddings = schedule.max_retransmit
         self._waits: Iterator[float] = schedule.waits(_jitter())
         self.due: float = now + next(self._waits)
         self._sent = 1
@@ -47,6 +48,10 @@ class Transmission:
     def unanswered(self) -> int:
         """How many copies, shorter ones too, have no answer once one of them has had its answer."""
         return self._late + self._sent - 1
+
+    def padded_length(self, pending: PendingRequest) -> int | None:
+        """Return the length of a longer copy that the reply asks for, if one is to be sent."""
+        return padded_length(pending, len(self.datagram), self._max_paddings)
 
     def is_answered_late(self, pending: PendingRequest) -> bool:
         """Whether what ended the request is the late answer to a copy of it that was shorter.

@@ -11,7 +11,7 @@ from esps_portal.client.transmission import Transmission, udp_requests
 from esps_portal.client.with_block import CLIENT_CLOSED
 from esps_portal.protocol.messages import padded
 from esps_portal.protocol.pending_request import PendingRequest
-from esps_portal.protocol.retransmission import Retransmission, padded_length
+from esps_portal.protocol.retransmission import Retransmission
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
 
@@ -49,7 +49,7 @@ class UDPClient(PortalClient):
             sent = self._transmissions[pending]
             with trio.move_on_at(sent.due):
                 await self._reader.wait_for_news(pending)
-            length = padded_length(pending, len(sent.datagram))
+            length = sent.padded_length(pending)
             if length is not None:
                 self._requests.resume(pending)
                 self._send_datagram(pending, padded(pending.line, length), sent.unanswered)

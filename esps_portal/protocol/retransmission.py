@@ -17,8 +17,6 @@ from esps_portal.protocol.pending_request import PendingRequest
 
 # The longest line while the peer's limit is unknown (ESPS-LINE-19).
 _MAX_LENGTH = 8192
-# How often a request is padded: each execution may give a longer reply (ESPS-UDP-38).
-_MAX_PADDINGS = 4
 
 
 @attrs.frozen(kw_only=True)
@@ -29,7 +27,8 @@ class Retransmission:
     ack_timeout: float = 1.0
     #: The first wait is multiplied by a random factor from 1 to this, so that clients differ.
     ack_random_factor: float = 1.5
-    #: How often a request is sent again.
+    #: How often a request is sent again; and how often it is padded and sent anew, since each
+    #: execution may give a longer reply (ESPS-UDP-38).
     max_retransmit: int = 4
 
     @classmethod
@@ -68,7 +67,7 @@ def needed_length(pending: PendingRequest) -> int | None:
     return int(needed) or None
 
 
-def padded_length(pending: PendingRequest, sent: int) -> int | None:
+def padded_length(pending: PendingRequest, sent: int, max_paddings: int) -> int | None:
     """Return the length to pad the request to, if its reply is ``too-large`` and asks for more.
 
     ``None``: it is another reply, no padding helps, or the request was padded often enough: a
@@ -76,9 +75,10 @@ def padded_length(pending: PendingRequest, sent: int) -> int | None:
 
     Args:
         sent: length of the datagram that got this reply, in bytes.
+        max_paddings: how often it may be padded: the `Retransmission.max_retransmit` in force.
     """
     length = needed_length(pending)
-    if length is None or pending.paddings >= _MAX_PADDINGS:
+    if length is None or pending.paddings >= max_paddings:
         return None
     # Padding takes two bytes at least.
     is_possible = max(length, len(pending.line) + 2) <= _MAX_LENGTH

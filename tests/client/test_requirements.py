@@ -9,6 +9,7 @@ import trio
 
 from esps_portal import ClosedError, EspsError, ReplyError, UnreachableError, connect
 from esps_portal.net.tls import TLS_HANDSHAKE
+from esps_portal.protocol.retransmission import Retransmission
 from tests.client.bare_server import (
     GREETING,
     Ask,
@@ -247,3 +248,27 @@ async def test_a_server_that_never_has_room_is_not_asked_indefinitely(
             await ask(udp_url(server))
         nursery.cancel_scope.cancel()
     assert 2 <= asked <= 10  # some because a timer ran out first
+
+
+@both_clients
+@pytest.mark.parametrize("most", [0, 1])
+async def test_a_request_is_padded_as_often_as_it_may_be_sent_again(
+    ask: Ask, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:  # ESPS-UDP-38
+    patient = Retransmission(ack_timeout=30.0, max_retransmit=most)
+    monkeypatch.setattr(Retransmission, "for_host", lambda _: patient)
+    lengths: list[int] = []
+    async with datagrams() as server, trio.open_nursery() as nursery:
+
+        async def always_more() -> None:
+            while True:
+                datagram, source = await server.recvfrom(65536)
+                lengths.append(len(datagram))
+                needed = len(datagram) + 10
+                await server.sendto(b"%b ERR too-large %d\n" % (datagram[:16], needed), source)
+
+        nursery.start_soon(always_more)
+        with pytest.raises(ReplyError, match="too-large"):
+            await ask(udp_url(server))
+        nursery.cancel_scope.cancel()
+    assert len(lengths) == 1 + most
