@@ -119,6 +119,7 @@ class ClientConnection:
     def await_again(self, pending: PendingRequest) -> None:
         """Expect a reply again: what came was the answer to an earlier copy of the request."""
         pending.final = None
+        pending.discard_rows()
         self._pending[pending.tag] = pending
 
     def cancellation(self, pending: PendingRequest) -> bytes:

@@ -125,6 +125,15 @@ def test_a_peer_that_always_asks_for_more_gets_no_more(most: int) -> None:
     assert padded_length(pending, 100, 4) is None
 
 
+def test_the_lines_of_a_reply_that_is_too_large_are_dropped() -> None:
+    client = ClientConnection(lambda: b"1")
+    pending = client.ask("CALL", ("random",))
+    client.receive_datagram_untrusted(b"1 DATA early\n1 ERR too-large 100\n")
+    client.resume(pending)
+    client.receive_datagram_untrusted(b"1 DATA late\n1 OK\n")
+    assert list(pending.rows) == [(b"late",)]
+
+
 @pytest.mark.parametrize(
     "reply",
     [
