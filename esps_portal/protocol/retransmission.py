@@ -62,9 +62,10 @@ def needed_length(pending: PendingRequest) -> int | None:
     if final is None or final.kind != ERR or final.args[0] != b"too-large":
         return None
     needed = final.args[1] if len(final.args) > 1 else b""
-    if not (needed.isdigit() and len(needed) <= len(str(_MAX_LENGTH))):
+    digits = needed.lstrip(b"0")
+    if not (needed.isdigit() and len(digits) <= len(str(_MAX_LENGTH))):
         return None
-    return int(needed) or None
+    return int(digits or b"0") or None
 
 
 def padded_length(pending: PendingRequest, sent: int, max_paddings: int) -> int | None:

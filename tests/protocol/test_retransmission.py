@@ -76,6 +76,7 @@ def padded_after(reply: Reply | None) -> int | None:
     [
         (b"15", 15),
         (b"400", 400),
+        (b"000000400", 400),
         (b"8192", 8192),
         # ESPS-LINE-19: no line is longer than a portal is known to take
         (b"8193", None),
