@@ -177,7 +177,7 @@ class PeerOptions:
     def _plan(self, scenario: Scenario | None, *, udp: bool | None) -> tuple[PlannedPeer, str]:
         """Return what to play, and its path in the scenario."""
         from esps_portal.mock.planned_peer import PlannedPeer  # noqa: PLC0415 - help must not wait
-        from esps_portal.mock.planned_proxy import choose_plan  # noqa: PLC0415 - the same
+        from esps_portal.mock.server_names import choose_plan  # noqa: PLC0415 - the same
 
         plan, path = PlannedPeer("peer"), ""
         if scenario is not None:

@@ -31,17 +31,14 @@ class ProxyParameter(click.ParamType["PlannedProxy"]):
         self, value: object, param: click.Parameter | None, ctx: click.Context | None, /
     ) -> PlannedProxy:
         """Return the proxy."""
-        from esps_portal.mock.planned_proxy import (  # noqa: PLC0415 - help must not wait
-            NAME_FORM,
-            PlannedProxy,
-            is_proxy_name,
-        )
+        from esps_portal.mock.planned_proxy import PlannedProxy  # noqa: PLC0415 - help must not wait
+        from esps_portal.mock.server_names import NAME_FORM, is_server_name  # noqa: PLC0415 - the same
         from esps_portal.proxy.upstream import Upstream, UpstreamError  # noqa: PLC0415 - the same
 
         name, equals, url = str(value).partition("=")
         if not equals:
             self.fail(f"{value!r}: expected NAME=URL, as in cache=tcp://127.0.0.1:6379", param, ctx)
-        if not is_proxy_name(name):
+        if not is_server_name(name):
             self.fail(f"{name!r} is not {NAME_FORM}", param, ctx)
         try:
             return PlannedProxy(name, str(Upstream.parse(url)))
@@ -113,7 +110,7 @@ def _proxy_plans(
     Args:
         given: of --proxy; one whose name the scenario has takes the place of its upstream.
     """
-    from esps_portal.mock.planned_proxy import (  # noqa: PLC0415 - help must not wait
+    from esps_portal.mock.server_names import (  # noqa: PLC0415 - help must not wait
         same_variables,
         variable_part,
     )
@@ -153,8 +150,8 @@ async def start_servers(
 
 
 def address_variables(name: str, address: tuple[str, int]) -> dict[str, str]:
-    """Return the variables that say where a proxy listens."""
-    from esps_portal.mock.planned_proxy import variable_part  # noqa: PLC0415 - help must not wait
+    """Return the variables that say where a proxy or a peer listens."""
+    from esps_portal.mock.server_names import variable_part  # noqa: PLC0415 - help must not wait
 
     host, port = address
     start = f"ESPS_PORTAL_{variable_part(name)}"

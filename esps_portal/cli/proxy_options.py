@@ -194,10 +194,8 @@ class ProxyOptions:
         return plan, path
 
     def _planned_by(self, scenario: Scenario | None) -> tuple[PlannedProxy, str]:
-        from esps_portal.mock.planned_proxy import (  # noqa: PLC0415 - help must not wait
-            PlannedProxy,
-            choose_plan,
-        )
+        from esps_portal.mock.planned_proxy import PlannedProxy  # noqa: PLC0415 - help must not wait
+        from esps_portal.mock.server_names import choose_plan  # noqa: PLC0415 - the same
 
         if scenario is None:
             if self.name is not None:

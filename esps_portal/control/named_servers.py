@@ -12,7 +12,7 @@ from esps_portal.control.controls import ServerControls
 from esps_portal.control.http_messages import HttpError
 from esps_portal.faults.fault import Fault
 from esps_portal.journal.values import ScenarioError
-from esps_portal.mock.planned_proxy import same_variables
+from esps_portal.mock.server_names import same_variables
 from esps_portal.net.listeners import Listeners
 from esps_portal.proxy.serving import OwnUpstreamError
 

@@ -15,7 +15,7 @@ from esps_portal.control.named_servers import NamedServers, PreparedServer
 from esps_portal.control.openapi import openapi
 from esps_portal.control.router import FoundEndpoint, Routes, find_endpoint
 from esps_portal.journal.values import ValueTable
-from esps_portal.mock.planned_proxy import check_names
+from esps_portal.mock.server_names import check_names
 from esps_portal.product import PRODUCT
 
 

@@ -25,9 +25,10 @@ from esps_portal.journal.values import (
 from esps_portal.mock.answer_chain import StubError
 from esps_portal.mock.echo import Echo
 from esps_portal.mock.frame_stubs import FrameAnswer, FrameStub
+from esps_portal.mock.framing_values import framing_to_value, read_framing
 from esps_portal.mock.match_values import frame_match_to_value, read_frame_match
 from esps_portal.mock.planned_fault import PlannedFault, fault_to_values, read_fault
-from esps_portal.mock.planned_proxy import framing_text, read_framing, read_proxy_name
+from esps_portal.mock.server_names import read_server_name
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -118,7 +119,7 @@ def read_peer(value: object, path: str) -> PlannedPeer:
     """
     table = ValueTable.of(value, path, _KEYS)
     return PlannedPeer(
-        name=table.required("name", read_proxy_name),
+        name=table.required("name", read_server_name),
         framing=table.required("framing", read_framing),
         greeting=table.get("greeting", read_frames, ()),
         udp=table.get("udp", read_bool, default=False),
@@ -217,7 +218,7 @@ def peer_to_values(peer: PlannedPeer, path: str = "") -> dict[str, Any]:
     """
     values: dict[str, Any] = {"name": peer.name}
     if peer.framing is not None:
-        values["framing"] = framing_text(peer.framing, f"{path}.framing")
+        values["framing"] = framing_to_value(peer.framing, f"{path}.framing")
     if peer.greeting:
         values["greeting"] = _frames_to_value(peer.greeting)
     if peer.udp:

@@ -27,8 +27,9 @@ from esps_portal.mock.match_values import read_pattern
 from esps_portal.mock.matching import ANY, ANY_ARGS, Matcher
 from esps_portal.mock.planned_fault import offending_key, read_fault
 from esps_portal.mock.planned_peer import read_peer
-from esps_portal.mock.planned_proxy import check_names, read_proxy
+from esps_portal.mock.planned_proxy import read_proxy
 from esps_portal.mock.scenario import PlannedStub, Scenario
+from esps_portal.mock.server_names import check_names
 from esps_portal.mock.stubs import StubAnswer, StubStep
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import ERR, OK

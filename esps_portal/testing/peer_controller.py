@@ -11,11 +11,11 @@ from esps_portal.mock.answer_chain import StubError
 from esps_portal.mock.frame_script import FrameHandler
 from esps_portal.mock.frame_stubs import FrameStub
 from esps_portal.mock.peer_steps import Step, send
-from esps_portal.mock.planned_proxy import choose_plan
 from esps_portal.mock.scenario import Scenario
 from esps_portal.mock.scenario_reading import read_scenario_toml
 from esps_portal.mock.scenario_writing import scenario_to_toml
 from esps_portal.mock.scripted_conversation import ScriptedConversation
+from esps_portal.mock.server_names import choose_plan
 from esps_portal.peer.planned import add, plan_of
 from esps_portal.peer.state import PeerState
 from esps_portal.peer.verification import find_problems, problem_report

@@ -13,8 +13,8 @@ from esps_portal.framings.framing import Framing
 from esps_portal.given_numbers import shown_value
 from esps_portal.journal.recorded_dialogues import read_dialogues
 from esps_portal.mock.frame_replay import FrameReplay
-from esps_portal.mock.planned_proxy import choose_plan
 from esps_portal.mock.scenario_reading import read_scenario_toml
+from esps_portal.mock.server_names import choose_plan
 from esps_portal.net.tls_server import ServerTLS, own_tls
 from esps_portal.peer.planned import make_state
 from esps_portal.peer.serving import PeerConfig, serve_peer

@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from esps_portal.journal.records import RecordedCall
-from esps_portal.mock.planned_proxy import choose_plan
 from esps_portal.mock.scenario import Scenario
 from esps_portal.mock.scenario_reading import read_scenario_toml
 from esps_portal.mock.scenario_writing import scenario_to_toml
+from esps_portal.mock.server_names import choose_plan
 from esps_portal.proxy.planned import add, plan_of
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.verification import find_problems, problem_report
