@@ -6,6 +6,6 @@
   (`scripted_conversation`) of `peer_steps`. `answer_chain` is what the stubs of both share.
 - A scenario: `scenario`, with plans of what is in one (`planned_fault`, `planned_proxy`,
   `planned_peer`), `scenario_reading` and `scenario_writing`. `server_names` are those of proxies
-  and peers; `match_values` and `framing_values` read and write what faults and peers share.
+  and peers; `match_values`, `framing_values` and `answer_values` read and write what they share.
 - `replay` and `frame_replay` make stubs of a recording. `never_struck` says why a fault did not.
 """

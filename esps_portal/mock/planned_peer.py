@@ -23,6 +23,7 @@ from esps_portal.journal.values import (
     wrong_value,
 )
 from esps_portal.mock.answer_chain import StubError
+from esps_portal.mock.answer_values import answers_to_values, read_answers
 from esps_portal.mock.echo import Echo
 from esps_portal.mock.frame_stubs import FrameAnswer, FrameStub
 from esps_portal.mock.framing_values import framing_to_value, read_framing
@@ -137,23 +138,9 @@ def read_frame_stub(value: object, path: str = "") -> PlannedFrameStub:
     table = ValueTable.of(value, path, _STUB_KEYS)
     return PlannedFrameStub(
         match=table.required("match", read_frame_match),
-        answers=_answers(table),
+        answers=read_answers(table, _ANSWER_KEYS, _answer),
         optional=table.get("optional", read_bool, default=False),
     )
-
-
-def _answers(table: ValueTable) -> tuple[FrameAnswer, ...]:
-    """Return the answers of a stub: its list of answers, or the one answer among its own keys."""
-    own_keys = [key for key in _ANSWER_KEYS if key in table.values]
-    if "answers" not in table.values:
-        return (_answer(table),) if own_keys else ()
-    if own_keys:
-        raise table.error(own_keys[0], "move it into one of the answers")
-
-    def read(value: object, path: str) -> FrameAnswer:
-        return _answer(ValueTable.of(value, path, _ANSWER_KEYS))
-
-    return table.required("answers", partial(read_list, read))
 
 
 def _answer(table: ValueTable) -> FrameAnswer:
@@ -231,11 +218,7 @@ def peer_to_values(peer: PlannedPeer, path: str = "") -> dict[str, Any]:
 def frame_stub_to_values(stub: PlannedFrameStub, path: str = "") -> dict[str, Any]:
     """Return a stub of a peer as values for TOML or JSON; as `peer_to_values` does."""
     values: dict[str, Any] = {"match": frame_match_to_value(stub.match, f"{path}.match")}
-    answers = [_answer_to_values(answer) for answer in stub.answers]
-    if len(answers) == 1:
-        values |= answers[0]
-    elif answers:
-        values["answers"] = answers
+    values |= answers_to_values([_answer_to_values(answer) for answer in stub.answers])
     return values | {"optional": True} if stub.optional else values
 
 

@@ -23,6 +23,7 @@ from esps_portal.journal.values import (
     read_seconds,
     wrong_value,
 )
+from esps_portal.mock.answer_values import read_answers
 from esps_portal.mock.match_values import read_pattern
 from esps_portal.mock.matching import ANY, ANY_ARGS, Matcher
 from esps_portal.mock.planned_fault import offending_key, read_fault
@@ -125,26 +126,12 @@ def read_stub(value: object, path: str = "") -> PlannedStub:
     return PlannedStub(
         service=table.required("service", read_name),
         args=args,
-        answers=_answers(table),
+        answers=read_answers(table, _ANSWER_KEYS, _answer),
         optional=table.get("optional", read_bool, default=False),
     )
 
 
 # ---- stubs -------------------------------------------------------------------------------------
-
-
-def _answers(table: ValueTable) -> tuple[StubAnswer, ...]:
-    """Return the answers of a stub: its list of answers, or the one answer among its own keys."""
-    own_keys = [key for key in _ANSWER_KEYS if key in table.values]
-    if "answers" not in table.values:
-        return (_answer(table),) if own_keys else ()
-    if own_keys:
-        raise table.error(own_keys[0], "move it into one of the answers")
-
-    def read(value: object, path: str) -> StubAnswer:
-        return _answer(ValueTable.of(value, path, _ANSWER_KEYS))
-
-    return table.required("answers", partial(read_list, read))
 
 
 def _answer(table: ValueTable) -> StubAnswer:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from esps_portal.journal.values import BARE_KEY, ScenarioError, bytes_to_value
+from esps_portal.mock.answer_values import answers_to_values
 from esps_portal.mock.match_values import pattern_to_value
 from esps_portal.mock.matching import ANY, ANY_ARGS, Matcher, describe_argument
 from esps_portal.mock.planned_fault import PlannedFault, fault_to_values
@@ -82,11 +83,7 @@ def stub_to_values(stub: PlannedStub, path: str = "") -> dict[str, Any]:
         values["args"] = [_matcher(arg, f"{path}.args[{n}]") for n, arg in enumerate(args)]
     if len(args) < len(stub.args):
         values["more_args"] = True
-    answers = [_answer(answer) for answer in stub.answers]
-    if len(answers) == 1:
-        values |= answers[0]
-    elif answers:
-        values["answers"] = answers
+    values |= answers_to_values([_answer(answer) for answer in stub.answers])
     if stub.optional:
         values["optional"] = True
     return values
