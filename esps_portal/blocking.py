@@ -18,17 +18,17 @@ from contextlib import AbstractContextManager
 from esps_portal.client.blocking_client import BlockingClient
 from esps_portal.client.blocking_tcp import BlockingTCPClient
 from esps_portal.client.blocking_udp import BlockingUDPClient
-from esps_portal.client.connect_errors import connect_error
 from esps_portal.client.deadline import check_timeout, now_before, socket_timeout
+from esps_portal.client.errors import connect_error
 from esps_portal.client.host_addresses import connect_tcp, resolve
 from esps_portal.client.host_socket import HostSocket
 from esps_portal.client.tls import tls_context, tls_socket
-from esps_portal.client.with_block import WithBlock
 from esps_portal.clock import monotonic
 from esps_portal.net.tls import TLSSocket
 from esps_portal.protocol.errors import TimedOutError
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
+from esps_portal.with_blocks import WithBlock
 
 __all__ = ["BlockingClient", "connect"]
 

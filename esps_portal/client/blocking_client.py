@@ -8,13 +8,14 @@ from contextlib import AbstractContextManager
 from typing import Self
 
 from esps_portal.client.deadline import check_timeout
-from esps_portal.client.with_block import CLIENT_CLOSED, WithBlock
+from esps_portal.client.errors import CLIENT_CLOSED
 from esps_portal.clock import monotonic
 from esps_portal.exports import public_names
 from esps_portal.protocol.client_connection import ClientConnection
 from esps_portal.protocol.pending_request import PendingRequest
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
+from esps_portal.with_blocks import WithBlock
 
 __tracebackhide__ = hides_frame
 

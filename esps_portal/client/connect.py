@@ -9,19 +9,19 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import trio
 
-from esps_portal.client.connect_errors import connect_error
+from esps_portal.client.errors import connect_error
 from esps_portal.client.host_socket import HostSocket
 from esps_portal.client.portal_client import PortalClient
 from esps_portal.client.tcp import TCPClient
 from esps_portal.client.tls import tls_context, tls_socket
 from esps_portal.client.udp import UDPClient
-from esps_portal.client.with_block import AsyncWithBlock
 from esps_portal.net.handshake import shake_hands
 from esps_portal.net.tls import TLSSocket
 from esps_portal.net.trio_only import check_trio
 from esps_portal.protocol.retransmission import Retransmission
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
+from esps_portal.with_blocks import AsyncWithBlock
 
 __tracebackhide__ = hides_frame
 

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from esps_portal.client.with_block import AsyncWithBlock
 from esps_portal.exports import public_names
 from esps_portal.given_numbers import shown_value
 from esps_portal.protocol.client_connection import ClientConnection
@@ -14,6 +13,7 @@ from esps_portal.protocol.grammar import VERB
 from esps_portal.protocol.pending_request import PendingRequest
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
+from esps_portal.with_blocks import AsyncWithBlock
 
 __tracebackhide__ = hides_frame
 

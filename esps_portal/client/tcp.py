@@ -6,6 +6,7 @@ import socket
 
 import trio
 
+from esps_portal.client.errors import CLIENT_CLOSED
 from esps_portal.client.portal_client import PortalClient
 from esps_portal.client.shared_reader import SharedReader
 from esps_portal.client.tcp_session import (
@@ -16,7 +17,6 @@ from esps_portal.client.tcp_session import (
     READ_SIZE,
     TCPSession,
 )
-from esps_portal.client.with_block import CLIENT_CLOSED
 from esps_portal.net.tls import TLSSocket
 from esps_portal.protocol.errors import EspsError
 from esps_portal.protocol.pending_request import PendingRequest

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import trio
 
+from esps_portal.client.errors import CLIENT_CLOSED
 from esps_portal.client.host_socket import HostSocket
 from esps_portal.client.portal_client import PortalClient
 from esps_portal.client.shared_reader import SharedReader
 from esps_portal.client.transmission import Transmission, udp_requests
-from esps_portal.client.with_block import CLIENT_CLOSED
 from esps_portal.protocol.messages import padded
 from esps_portal.protocol.pending_request import PendingRequest
 from esps_portal.protocol.retransmission import Retransmission

@@ -21,8 +21,8 @@ from esps_portal.testing.portal_loop import PortalEndedError
 from esps_portal.testing.record_waits import RecordWait, exchange_wait
 from esps_portal.testing.served import ServerAddress
 from esps_portal.testing.server_controller import ServerController
-from esps_portal.testing.with_statement import in_with_statement
 from esps_portal.tracebacks import hides_frame
+from esps_portal.with_blocks import warns_without_with
 
 __tracebackhide__ = hides_frame
 
@@ -104,7 +104,7 @@ class ExchangeController(ServerController):
 
     # -- recordings
 
-    @in_with_statement("with proxy.pcap(path): ...")
+    @warns_without_with("with proxy.pcap(path): ...")
     @contextmanager
     def pcap(self, path: str | Path) -> Iterator[None]:
         """Add to a capture, for Wireshark, what passes from now until the ``with`` block ends.

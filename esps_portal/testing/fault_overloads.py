@@ -25,8 +25,8 @@ from esps_portal.testing.fault_selectors import (
     StreamSelectors,
 )
 from esps_portal.testing.handles import PlacedFault
-from esps_portal.testing.with_statement import in_with_statement
 from esps_portal.tracebacks import hides_frame
+from esps_portal.with_blocks import warns_without_with
 
 __tracebackhide__ = hides_frame
 
@@ -243,7 +243,7 @@ class PlacesFaults:
         """
         return self._server.place(Fault.create(kind, **selectors_and_parameters))
 
-    @in_with_statement("with proxy.faults(schedule): ...")
+    @warns_without_with("with proxy.faults(schedule): ...")
     @contextmanager
     def faults(self, schedule: Iterable[PlannedFault]) -> Iterator[list[PlacedFault]]:
         """Place the faults of a schedule until the ``with`` block ends; none of them has to strike.

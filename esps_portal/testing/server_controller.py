@@ -21,8 +21,8 @@ from esps_portal.testing.handles import Outage
 from esps_portal.testing.record_waits import connection_wait
 from esps_portal.testing.review import Review
 from esps_portal.testing.served import ServerAddress
-from esps_portal.testing.with_statement import in_with_statement
 from esps_portal.tracebacks import hides_frame
+from esps_portal.with_blocks import warns_without_with
 
 __tracebackhide__ = hides_frame
 
@@ -123,7 +123,7 @@ class ServerController(PlacesFaults):
         """Return everything that happened as text: when, on which connection, what."""
         return self._server.view.transcript()
 
-    @in_with_statement("with portal.record(path): ...")
+    @warns_without_with("with portal.record(path): ...")
     @contextmanager
     def record(self, path: str | Path) -> Iterator[None]:
         """Add to a recording what happens from now until the ``with`` block ends.

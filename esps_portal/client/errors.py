@@ -1,4 +1,4 @@
-"""The error of a failed connect, with either client: one exception, one line."""
+"""What both clients raise: a failed connect is one exception, one line."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
+
+#: The text of the `RuntimeError` of a client that is used after its block.
+CLIENT_CLOSED = "the client is closed: its `with` block is over"
 
 
 def connect_error(error: OSError, url: PortalURL) -> EspsError:
