@@ -30,8 +30,9 @@ _VERSIONS = {b"1.0", b"1.1"}
 class HttpConnection:
     """What one client has sent, and is to be sent.
 
-    Call in turn: `next_head`, then `next_body` until it is there, `reply`, `again`. Each returns
-    ``None`` as long as more has to be received.
+    For each request call in turn: `next_head` and `next_body`, each again after `receive` while it
+    returns ``None``; `reply_head`, `reply_body` as often as needed, `reply_end`; and
+    `start_next_cycle`.
     """
 
     def __init__(self) -> None:
@@ -101,12 +102,12 @@ class HttpConnection:
                 raise HttpError(413, f"a body of more than {_MAX_CHUNKS} pieces: send fewer")
 
     @property
-    def is_awaited(self) -> bool:
-        """Whether the client waits for `go_ahead` before it sends its body."""
+    def expects_continue(self) -> bool:
+        """Whether the client waits for the `continue_response` before it sends its body."""
         return self._h11.they_are_waiting_for_100_continue
 
-    def go_ahead(self) -> bytes:
-        """Return what makes a client send its body."""
+    def continue_response(self) -> bytes:
+        """Return ``100 Continue``, for which a client may wait before it sends its body."""
         return self._h11.send(h11.InformationalResponse(status_code=100, headers=[]))
 
     def reply_head(self, status: int, headers: Iterable[tuple[str, str]], *, close: bool) -> bytes:
@@ -123,8 +124,8 @@ class HttpConnection:
         """Return the end of a reply."""
         return self._h11.send(h11.EndOfMessage())
 
-    def again(self) -> bool:
-        """Whether another request may come. `next_head` then returns it."""
+    def start_next_cycle(self) -> bool:
+        """Get ready for the next request, after a reply; return whether one may come."""
         if self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
             return False
         self._h11.start_next_cycle()

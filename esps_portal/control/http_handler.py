@@ -199,7 +199,7 @@ class HttpHandler:
         reply = await reply_of(partial(self._answer, head))
         close = self._http.has_unread_body or self._is_closing or self._room.is_wanted
         await self._send(reply, close=close, only_head=head.method == "HEAD")
-        return not close and self._http.again()
+        return not close and self._http.start_next_cycle()
 
     async def _next_head(self) -> RequestHead:
         deadline = trio.current_time() + IDLE
@@ -223,7 +223,7 @@ class HttpHandler:
             found = self._finder.find(head)
             found.endpoint.check(head)
         except HttpError:
-            if not self._http.is_awaited:
+            if not self._http.expects_continue:
                 await self._body()  # so that the next request can be found
             raise
         body = await self._body()
@@ -235,8 +235,8 @@ class HttpHandler:
         return await self._call(found, EndpointRequest(value, query, found.name))
 
     async def _body(self) -> bytes:
-        if self._http.is_awaited:
-            await self._write(self._http.go_ahead())
+        if self._http.expects_continue:
+            await self._write(self._http.continue_response())
         deadline = trio.current_time() + BODY
         while (body := self._http.next_body()) is None:
             try:
