@@ -126,7 +126,7 @@ class Room:
     def settle(self) -> None:
         """Admit or refuse those that wait, where that can be decided now."""
         while self._waiting:
-            if len(self._served) < self._places or self._has_made_room():
+            if len(self._served) < self._places or self._make_room():
                 guest = next(iter(self._waiting))
                 del self._waiting[guest]
                 self._served[guest] = None
@@ -138,7 +138,7 @@ class Room:
         if not self.is_full:
             self._not_full.unpark_all()
 
-    def _has_made_room(self) -> bool:
+    def _make_room(self) -> bool:
         """Shut down the one that has waited longest for its client; return whether there is one."""
         waiting = [
             (each.waits_since, each) for each in self._served if each.waits_since is not None

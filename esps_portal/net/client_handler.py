@@ -88,11 +88,11 @@ class ClientHandler:
         """Return the `FaultTarget` for this connection at an age in seconds."""
         return self._accepted.as_aged(age)
 
-    async def _is_admitted(self) -> bool:
+    async def _admit(self) -> bool:
         """Do the TLS handshake, if there is one, unless a fault refuses the client.
 
         Returns:
-            whether it can be served; otherwise FIN was sent.
+            Whether it can be served; otherwise FIN was sent.
         """
         await self._client.turns.opening.begin()
         if self._accepted.is_refused:

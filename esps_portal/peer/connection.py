@@ -75,7 +75,7 @@ class PeerHandler(ClientHandler):
         is_graceful = False
         try:
             with self._scope:
-                is_graceful = not await self._is_admitted() or await self._serve()
+                is_graceful = not await self._admit() or await self._serve()
         finally:
             if is_graceful:
                 self._client.close(CLOSE_TIMEOUT)

@@ -83,7 +83,7 @@ class Relay(ClientHandler):
         both_finished = False
         try:
             with self._scope:
-                if not await self._is_admitted():
+                if not await self._admit():
                     both_finished = True
                 elif (server := await self._connect()) is not None:
                     await self._client.turns.opening.begin()

@@ -97,18 +97,14 @@ class ConnectionTask:
         is_open = False
         if self._replies.end is None:
             with self._reader.interruptible():
-                is_open = await self._has_shaken_hands()
+                try:
+                    await self._opening.shake_hands()
+                    is_open = True
+                except HandshakeError as error:
+                    self._teardown.note_failed_handshake(error)
         if not is_open:
             self._replies.end_for(EndReason.BROKEN)
         return is_open
-
-    async def _has_shaken_hands(self) -> bool:
-        try:
-            await self._opening.shake_hands()
-        except HandshakeError as error:
-            self._teardown.note_failed_handshake(error)
-            return False
-        return True
 
     async def _run_in_nursery(self) -> bool:
         """Serve with tasks; return whether the connection has ended."""
