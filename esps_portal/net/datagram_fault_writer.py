@@ -79,16 +79,16 @@ class DatagramFaultWriter:
         size = sum(map(len, set(plan.datagrams)))
         if plan.hold:
             held = _Held(plan, to, plan.hold, on_sent)
-            held.timer = self.later(plan.delay, lambda: self._release(held), size)
+            held.timer = self.call_later(plan.delay, lambda: self._release(held), size)
             if held.timer is not None:
                 self._held.append(held)
         elif plan.delay:
-            self.later(plan.delay, lambda: self._leave(plan, to, on_sent), size)
+            self.call_later(plan.delay, lambda: self._send_and_count(plan, to, on_sent), size)
         elif plan.datagrams:
-            self._leave(plan, to, on_sent)
+            self._send_and_count(plan, to, on_sent)
 
-    def later(
-        self, seconds: float, happen: Callable[[], None], size: int
+    def call_later(
+        self, seconds: float, callback: Callable[[], None], size: int
     ) -> trio.CancelScope | None:
         """Call a function after a delay in seconds, unless `forget` comes first.
 
@@ -106,7 +106,7 @@ class DatagramFaultWriter:
         scope = trio.CancelScope()
         self._late.add(scope)
         self._late_bytes += size
-        self._nursery.start_soon(self._happen, scope, seconds, happen, size)
+        self._nursery.start_soon(self._call_late, scope, seconds, callback, size)
         return scope
 
     def forget(self) -> None:
@@ -115,18 +115,18 @@ class DatagramFaultWriter:
         for scope in self._late:
             scope.cancel()
 
-    async def _happen(
-        self, scope: trio.CancelScope, seconds: float, happen: Callable[[], None], size: int
+    async def _call_late(
+        self, scope: trio.CancelScope, seconds: float, callback: Callable[[], None], size: int
     ) -> None:
         with scope:
             await trio.sleep(seconds)
             if not scope.cancel_called:
-                happen()
+                callback()
         self._late.discard(scope)
         self._late_bytes -= size
 
-    def _leave(self, plan: DatagramPlan, to: Sender, on_sent: Callable[[], None]) -> None:
-        self._put(plan, to)
+    def _send_and_count(self, plan: DatagramPlan, to: Sender, on_sent: Callable[[], None]) -> None:
+        self._send_plan(plan, to)
         on_sent()
         self._count_one()
 
@@ -135,7 +135,7 @@ class DatagramFaultWriter:
             self._held.remove(held)
             if held.timer is not None:
                 held.timer.cancel()
-            self._put(held.datagrams, held.to)
+            self._send_plan(held.datagrams, held.to)
             held.on_sent()
 
     def _count_one(self) -> None:
@@ -145,7 +145,7 @@ class DatagramFaultWriter:
             if held.others <= 0:
                 self._release(held)
 
-    def _put(self, plan: DatagramPlan, to: Sender) -> None:
+    def _send_plan(self, plan: DatagramPlan, to: Sender) -> None:
         send = self._socket.send_from_other_port if plan.from_other_port else self._socket.send
         for datagram in plan.datagrams:
             send(datagram, to)

@@ -41,20 +41,20 @@ class Silence:
         self.ended = trio.current_time()
         self._over.unpark_all()
         postponed, self._postponed = self._postponed, []
-        for act in postponed:
-            act()
+        for callback in postponed:
+            callback()
 
     async def until_over(self) -> None:
         """Wait until it is off."""
         while self.is_on:
             await self._over.park()
 
-    def soon(self, act: Callable[[], None]) -> None:
+    def call_when_over(self, callback: Callable[[], None]) -> None:
         """Call a function now, or, in this order, after the silence. It must not raise then."""
         if self.is_on:
-            self._postponed.append(act)
+            self._postponed.append(callback)
         else:
-            act()
+            callback()
 
 
 #: For what nobody silences.

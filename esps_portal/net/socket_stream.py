@@ -231,7 +231,7 @@ class SocketStream:
     def send_eof(self) -> None:
         """Send FIN; over TLS close_notify first."""
         if self._silence.is_on:
-            self._silence.soon(self._send_eof_late)
+            self._silence.call_when_over(self._send_eof_late)
             return
         try:
             self._transport.shutdown(socket.SHUT_WR)
@@ -282,7 +282,7 @@ class SocketStream:
             # The peer must not notice; our tasks do.
             if self._socket.fileno() >= 0:
                 trio.lowlevel.notify_closing(self._socket)
-            self._silence.soon(partial(self.close, timeout))
+            self._silence.call_when_over(partial(self.close, timeout))
         elif self._socket.fileno() >= 0:
             if timeout and self.unacked():
                 limit_unacked(self._socket, timeout)

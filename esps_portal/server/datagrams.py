@@ -251,7 +251,7 @@ class PortalDatagrams:
             exchange.end(FAULTED)
         else:
             size = len(caller.datagram)
-            if self._writer.later(delay, lambda: self._execute_late(caller), size) is None:
+            if self._writer.call_later(delay, lambda: self._execute_late(caller), size) is None:
                 exchange.end(ABORTED)
 
     def _execute_late(self, caller: DatagramCaller) -> None:

@@ -180,7 +180,7 @@ class ServerEnd:
 
     def send_eof(self) -> None:
         """Send no more."""
-        self._silence.soon(self._outgoing.end)
+        self._silence.call_when_over(self._outgoing.end)
 
     def has_input(self) -> bool:
         """Whether there is something to receive."""
@@ -192,8 +192,8 @@ class ServerEnd:
 
     def abort(self) -> None:
         """Reset."""
-        self._silence.soon(self._incoming.reset)
-        self._silence.soon(self._outgoing.reset)
+        self._silence.call_when_over(self._incoming.reset)
+        self._silence.call_when_over(self._outgoing.reset)
 
     def unacked(self) -> int:
         """Return how many bytes the client has not read."""
@@ -205,8 +205,8 @@ class ServerEnd:
 
     def close(self, timeout: float = 0.0) -> None:  # noqa: ARG002 - nothing is on its way in memory
         """Send and receive no more."""
-        self._silence.soon(self._outgoing.end)
-        self._silence.soon(self._incoming.reset)
+        self._silence.call_when_over(self._outgoing.end)
+        self._silence.call_when_over(self._incoming.reset)
 
 
 class MemoryStream(trio.abc.HalfCloseableStream):

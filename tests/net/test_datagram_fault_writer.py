@@ -153,7 +153,7 @@ async def test_due_in_the_moment_in_which_it_is_forgotten(
             w.faults.forget()
 
         for name in (b"a", b"b"):
-            w.faults.later(10, functools.partial(happen, name), 0)
+            w.faults.call_later(10, functools.partial(happen, name), 0)
         await trio.testing.wait_all_tasks_blocked()
         mock_clock.jump(10)
         await trio.testing.wait_all_tasks_blocked()
