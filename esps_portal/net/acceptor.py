@@ -94,7 +94,7 @@ class Acceptor:
                     elif self._room is not None and self._room.is_full:
                         await self._room.until_not_full()
                     else:
-                        await self._accept_waiting(listener)
+                        await self._accept_batch(listener)
             finally:
                 self.listeners.pop(listener, None)
                 if not self.listeners:
@@ -103,7 +103,7 @@ class Acceptor:
                     trio.lowlevel.notify_closing(listener)
                     close_socket(listener)
 
-    async def _accept_waiting(self, listener: socket.socket) -> None:
+    async def _accept_batch(self, listener: socket.socket) -> None:
         until = monotonic() + _ACCEPT_SECONDS
         for _ in range(_MAX_ACCEPTS):
             try:

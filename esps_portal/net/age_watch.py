@@ -101,13 +101,13 @@ class AgeWatch:
         open_now = [c for c in self._connections if not c.is_ending]
         self._reached = {c: self._reached.get(c, set()) for c in open_now}
         for connection, reached in self._reached.items():
-            ages = sorted((age for age, fault in self._ages if fault not in reached))
-            while ages and connection.opened + ages[0] <= now:
+            while ages := [age for age, fault in self._ages if fault not in reached]:
+                next_age = min(ages)
+                if connection.opened + next_age > now:
+                    due = min(due, connection.opened + next_age)
+                    break
                 # With the age of the fault, not the present one, so that each fault gets its turn.
-                self._strike_at(ages[0], connection, reached)
-                ages = sorted((age for age, fault in self._ages if fault not in reached))
-            if ages:
-                due = min(due, connection.opened + ages[0])
+                self._strike_at(next_age, connection, reached)
         return due
 
     def _strike_at(self, age: float, connection: AgingConnection, reached: set[Fault]) -> None:

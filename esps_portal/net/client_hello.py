@@ -49,8 +49,10 @@ def offered_protocols_untrusted(data: bytes) -> tuple[bytes, ...] | Incomplete |
             end += int.from_bytes(data[end - 2 : end], "big")
         if end > MAX_HELLO:
             return None
-        if len(data) < end or end == start + _RECORD_HEADER:
-            return Incomplete(max(end, len(data) + 1)) if len(data) < end else None
+        if len(data) < end:
+            return Incomplete(end)
+        if end == start + _RECORD_HEADER:
+            return None  # an empty record, which no handshake has (RFC 8446 section 5.1)
         message += data[start + _RECORD_HEADER : end]
         start = end
         if len(message) >= _MESSAGE_HEADER:

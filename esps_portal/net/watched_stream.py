@@ -79,15 +79,15 @@ class WatchedStream(SocketStream):
         """
         if self._silence.is_on:
             return None
-        if not self.is_broken:
-            try:
-                return self._transport.recv(_READ_SIZE)
-            except BlockingIOError:
-                return None
-            except OSError as error:
-                self.is_broken = True
-                raise trio.BrokenResourceError from error
-        raise trio.BrokenResourceError
+        if self.is_broken:
+            raise trio.BrokenResourceError
+        try:
+            return self._transport.recv(_READ_SIZE)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            self.is_broken = True
+            raise trio.BrokenResourceError from error
 
     async def send_all(self, data: bytes, source: WatchedStream) -> None:
         """Send bytes that came from ``source``, unless a RST comes from there meanwhile.
