@@ -68,8 +68,9 @@ def apply_fault(  # noqa: C901, PLR0911 - one for each fault type
 
 
 def _corrupt_at(datagram: bytes, given: dict[str, int]) -> bytes:
-    start, end = given["at"], given["at"] + given["bytes"]
-    return datagram[:start] + corrupt(datagram[start:end], end, given["seed"]) + datagram[end:]
+    start, count = given["at"], given["bytes"]
+    end = start + count
+    return datagram[:start] + corrupt(datagram[start:end], count, given["seed"]) + datagram[end:]
 
 
 def pad_line(datagram: bytes, size: int) -> bytes:

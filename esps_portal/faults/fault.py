@@ -129,7 +129,7 @@ class Fault:
     @property
     def strikes_connections(self) -> bool:
         """Whether it is decided for a connection as a whole."""
-        return self.type.hits_connections or self.strikes_whole_connections
+        return self.type.precedes_requests or self.strikes_whole_connections
 
     @property
     def is_decided_at_once(self) -> bool:

@@ -175,8 +175,11 @@ class FaultRegistry:
                 Those whose age it reaches now are added.
         """
         if target.stage is Stage.CONNECTION:
-            hitting = [fault for fault in self.in_force if fault.type.hits_connections]
-            faults = [fault for fault in hitting if not fault.type.at_handshake]
+            faults = [
+                fault
+                for fault in self.in_force
+                if fault.type.precedes_requests and not fault.type.at_handshake
+            ]
             for fault in self.in_force:
                 if not fault.is_decided_at_once:
                     fault.selects(target)  # it counts connections

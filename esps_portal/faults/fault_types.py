@@ -65,8 +65,8 @@ class FaultType:
         transports: ``tcp``, ``udp`` or both.
         parameters: by name.
         allows_before: it may strike before the request is executed (``when="before"``).
-        hits_connections: it strikes a connection before any request, not a request: as it is
-            accepted, or ``at_handshake``, when the TLS handshake begins.
+        precedes_requests: it strikes a connection before any request: as it is accepted, or
+            ``at_handshake``, when the TLS handshake begins.
         ends: it ends the connection, or all that is sent on it.
     """
 
@@ -74,14 +74,14 @@ class FaultType:
     transports: frozenset[str]
     parameters: Mapping[str, Parameter] = attrs.field(factory=dict)
     allows_before: bool = False
-    hits_connections: bool = False
+    precedes_requests: bool = False
     at_handshake: bool = False
     ends: bool = False
 
     @property
     def selectors(self) -> tuple[str, ...]:
         """The selectors that it has."""
-        return _CONNECTION_SELECTORS if self.hits_connections else SELECTORS
+        return _CONNECTION_SELECTORS if self.precedes_requests else SELECTORS
 
 
 def _ending(meaning: str, **parameters: Parameter) -> FaultType:
@@ -134,14 +134,14 @@ FAULT_TYPES: dict[str, FaultType] = {
     "accept-close": FaultType(
         "the connection is accepted, and closed without a word",
         TCP,
-        hits_connections=True,
+        precedes_requests=True,
         ends=True,
     ),
     "certificate": FaultType(
         "over TLS, a certificate with this problem",
         TCP,
         {"problem": Parameter(str, names=CERTIFICATE_PROBLEMS)},
-        hits_connections=True,
+        precedes_requests=True,
         at_handshake=True,
     ),
     "drop": FaultType("no reply", UDP, allows_before=True, ends=True),

@@ -77,12 +77,11 @@ class Place:
             self._check_terminators(fault.to)
         if self.has_frames:
             return
-        given = fault.given
-        if fault.kind == "slice" and not given & {"every"} and isinstance(_at(fault), str):
+        if _slices_at_end(fault):
             raise FaultError(
                 f"slice at={_at(fault)} needs framing=; or give at=BYTE or every=BYTES"
             )
-        if fault.kind == "coalesce" and "replies" in given:
+        if fault.kind == "coalesce" and "replies" in fault.given:
             raise FaultError("coalesce replies needs framing=; without it only seconds counts")
         if fault.kind == "corrupt" and _at(fault) is None:
             hint = "" if self.transports == {"tcp"} else ", or transport='udp'"
@@ -115,7 +114,7 @@ def _check_whole_connection(fault: Fault) -> None:
     """Check what needs the end of a unit: that of all that is sent on a connection is not known."""
     needs_end = (
         fault.kind in ("no-terminator", "coalesce")
-        or (fault.kind == "slice" and "every" not in fault.given and isinstance(_at(fault), str))
+        or _slices_at_end(fault)
         or (fault.kind == "corrupt" and _at(fault) is None)
     )
     if needs_end:
@@ -124,6 +123,11 @@ def _check_whole_connection(fault: Fault) -> None:
             f"fault {fault.kind!r} needs the end of a reply: leave out unit='connection'"
             + hints.get(fault.kind, "")
         )
+
+
+def _slices_at_end(fault: Fault) -> bool:
+    """Whether it cuts at a place, such as ``middle``, that only the end of a unit tells."""
+    return fault.kind == "slice" and "every" not in fault.given and isinstance(_at(fault), str)
 
 
 def _at(fault: Fault) -> object:

@@ -51,7 +51,7 @@ def _why(fault: Fault, faults: FaultRegistry) -> str:
     if miss is None or miss.reason is MissReason.GREETING:
         # If there is a server behind it, faults decide on a reply when the server sends it.
         unit = "reply" if faults.where.has_server and not fault.strikes_requests else "request"
-        event = "connection was accepted" if _hits_connections(fault) else f"{unit} came"
+        event = "connection was accepted" if fault.strikes_connections else f"{unit} came"
         if fault.type.at_handshake:
             event = "TLS handshake began"
         why = f"no {event} {_while_placed(in_force=in_force)}"
@@ -180,10 +180,6 @@ def _plural(name: str) -> str:
 
 def _list(numbers: Iterable[int] | None) -> str:
     return ", ".join(map(str, sorted(numbers or ())))
-
-
-def _hits_connections(fault: Fault) -> bool:
-    return fault.strikes_connections
 
 
 def _describe_target(target: FaultTarget) -> str:

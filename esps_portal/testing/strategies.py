@@ -130,7 +130,7 @@ def _fault(
 ) -> st.SearchStrategy[PlannedFault]:
     """Return a strategy of faults of one kind."""
     fault_type = find_fault_type(kind)
-    drawn: _Options = {"connection" if fault_type.hits_connections else "request": numbers}
+    drawn: _Options = {"connection" if fault_type.precedes_requests else "request": numbers}
     drawn |= _parameters(kind, places)
     if transport is not None and len(fault_type.transports) > 1:
         drawn["transport"] = st.just(transport)

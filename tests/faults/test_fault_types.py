@@ -31,7 +31,7 @@ def test_every_type_has_a_plan(kind: str) -> None:
     assert fault_type.transports <= {"tcp", "udp"}
     fault = Fault.create(kind, **NEEDED.get(kind, {}))
     assert str(fault).startswith(kind)
-    if "tcp" in fault_type.transports and not fault_type.hits_connections:
+    if "tcp" in fault_type.transports and not fault_type.precedes_requests:
         assert FaultPlan.of(fault).line(b"a OK x\n", final=True)
         if fault_type.allows_before:
             assert FaultPlan.of(Fault.create(kind, when="before", **NEEDED.get(kind, {}))).before()
@@ -153,7 +153,7 @@ def test_a_wrong_fault_names_what_is_wrong(
     [
         k
         for k, fault_type in FAULT_TYPES.items()
-        if not (fault_type.allows_before or fault_type.hits_connections)
+        if not (fault_type.allows_before or fault_type.precedes_requests)
     ],
 )
 def test_a_fault_that_shapes_a_reply_cannot_come_before(kind: str) -> None:
