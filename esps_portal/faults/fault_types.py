@@ -6,8 +6,7 @@ name or a wrong value is an error at once.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 import attrs
 
@@ -22,6 +21,7 @@ from esps_portal.faults.parameters import (
     datagram_bytes,
     seconds,
 )
+from esps_portal.suggestions import suggest
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -189,7 +189,7 @@ def find_fault_type(kind: str) -> FaultType:
     # Compared, not looked up: a file or a test may give what is not hashable.
     if kind not in list(FAULT_TYPES):
         here = fault_here(kind)
-        hint = f"here it is {here}" if here else _suggestion(kind, FAULT_TYPES)
+        hint = f"here it is {here}" if here else suggest(kind, FAULT_TYPES)
         raise FaultError(f"unknown fault {kind!r}; {hint}")
     return FAULT_TYPES[kind]
 
@@ -197,10 +197,4 @@ def find_fault_type(kind: str) -> FaultType:
 def parameter_hint(wrong: str, allowed: Collection[str]) -> str:
     """Return what to write in place of an unknown parameter or selector."""
     here = parameter_here(wrong, allowed)
-    return f"here it is {here}" if here else _suggestion(wrong, allowed)
-
-
-def _suggestion(wrong: object, names: Iterable[str]) -> str:
-    """Return the most similar name as a question, or all names."""
-    close = difflib.get_close_matches(str(wrong), names, 1)
-    return f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(names)}"
+    return f"here it is {here}" if here else suggest(wrong, allowed)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from esps_portal.framings.delimiters import delimited, lines
 from esps_portal.framings.framing import BuiltInFraming, Framing, FramingError, shown
@@ -12,6 +11,7 @@ from esps_portal.framings.patterns import matching
 from esps_portal.framings.sizes import fixed, length_prefixed
 from esps_portal.framings.transport_ends import datagrams, until_close
 from esps_portal.given_numbers import shown_value
+from esps_portal.suggestions import suggest
 
 _LINE_ENDS = {"lf": "\n", "crlf": "\r\n", "cr": "\r"}
 _INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
@@ -37,20 +37,15 @@ def parse_framing(text: str) -> Framing:
     name, colon, value = text.partition(":")
     parse = _PARSERS.get(name)
     if parse is None:
-        raise FramingError(f"unknown framing {shown(name)}; {_suggestion(name, _PARSERS)}")
+        raise FramingError(f"unknown framing {shown(name)}; {suggest(name, _PARSERS)}")
     return parse(value if colon else None)
-
-
-def _suggestion(wrong: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(wrong, names, 1)
-    return f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(names)}"
 
 
 def _lines(value: str | None) -> BuiltInFraming:
     if value is None:
         return lines()
     if value not in _LINE_ENDS:
-        raise FramingError(f"lines: unknown end {shown(value)}; {_suggestion(value, _LINE_ENDS)}")
+        raise FramingError(f"lines: unknown end {shown(value)}; {suggest(value, _LINE_ENDS)}")
     return lines(_LINE_ENDS[value])
 
 
@@ -74,9 +69,7 @@ def _length_prefixed(value: str | None) -> BuiltInFraming:
     for setting in settings:
         key, equals, text = setting.partition("=")
         if key not in _KEYS:
-            raise FramingError(
-                f"length-prefixed: unknown key {shown(key)}; {_suggestion(key, _KEYS)}"
-            )
+            raise FramingError(f"length-prefixed: unknown key {shown(key)}; {suggest(key, _KEYS)}")
         if not equals or not text:
             raise FramingError(
                 f"length-prefixed: {key} needs a value, such as {key}={_EXAMPLES[key]}"

@@ -53,6 +53,7 @@ PROTOCOL_IMPORTS = {
 FRAMING_IMPORTS = PROTOCOL_IMPORTS - {"esps_portal.protocol"} | {
     "esps_portal.framings",
     "esps_portal.patterns",
+    "esps_portal.suggestions",
 }
 # Which of these may import which others is in the layers' contract.
 PURE = ("services", "exchanges", "faults", "journal", "mock")
@@ -61,6 +62,7 @@ PURE_IMPORTS = {
     "esps_portal.clock",
     "esps_portal.given_numbers",
     "esps_portal.log",
+    "esps_portal.suggestions",
     "esps_portal.user_errors",
     "esps_portal.user_functions",
     *(f"esps_portal.{room}" for room in ("exports", "protocol", "framings", "tracebacks", *PURE)),
