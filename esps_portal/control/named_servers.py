@@ -45,7 +45,7 @@ class NamedServer:
     scope: trio.CancelScope
     ended: trio.Event = attrs.field(factory=trio.Event)
 
-    def shown(self) -> dict[str, Any]:
+    def values_with_address(self) -> dict[str, Any]:
         """Return it as a scenario has it, with its address."""
         host, port = self.address
         return {**self.values(), "host": host, "port": port}
@@ -221,6 +221,6 @@ class NamedServers:
         """Return all of them as a scenario has them."""
         return [server.values() for server in self.by_name.values()]
 
-    def shown(self) -> Iterator[dict[str, Any]]:
+    def values_with_addresses(self) -> Iterator[dict[str, Any]]:
         """Return all of them, with their addresses."""
-        return (server.shown() for server in list(self.by_name.values()))
+        return (server.values_with_address() for server in list(self.by_name.values()))

@@ -102,17 +102,17 @@ def _check_names(root: ControlRoot, prepared: Mapping[str, Sequence[PreparedServ
 
 def list_servers(servers: NamedServers, _: EndpointRequest) -> Iterator[dict[str, Any]]:
     """Return those that run."""
-    return servers.shown()
+    return servers.values_with_addresses()
 
 
 async def start_server(servers: NamedServers, request: EndpointRequest) -> Reply:
     """Start one."""
-    return Reply((await servers.place(request.value)).shown(), 201)
+    return Reply((await servers.place(request.value)).values_with_address(), 201)
 
 
 def show_server(servers: NamedServers, request: EndpointRequest) -> dict[str, Any]:
     """Return one."""
-    return servers.find(request.name).shown()
+    return servers.find(request.name).values_with_address()
 
 
 async def end_server(servers: NamedServers, request: EndpointRequest) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from esps_portal.framings.framing import Frame, Framing, FramingError, shown
+from esps_portal.framings.framing import Frame, Framing, FramingError, quoted
 from esps_portal.given_numbers import shown_value
 from esps_portal.tracebacks import hides_frame
 
@@ -122,7 +122,7 @@ class CustomReader:
         if not data.endswith(rest):
             raise FramingError(
                 f"split() of {self._framing!r} returned a rest that is not the end of the bytes: "
-                f"{shown(rest)}"
+                f"{quoted(rest)}"
             )
         return frames, rest
 

@@ -7,7 +7,7 @@ from typing import final
 
 import attrs
 
-from esps_portal.framings.framing import BuiltInFraming, FramingError, checked_frame, shown
+from esps_portal.framings.framing import BuiltInFraming, FramingError, checked_frame, quoted
 from esps_portal.given_numbers import shown_value
 from esps_portal.tracebacks import hides_frame
 
@@ -65,8 +65,8 @@ class _EndsWithDelimiter(BuiltInFraming):
         # Not only within the frame: its last bytes and the delimiter's first may be one too.
         if wire.find(self.terminator) != len(frame):
             raise FramingError(
-                f"{self}: a frame must not contain its end {self.terminator!r}, got {shown(frame)};"
-                " write it without"
+                f"{self}: a frame must not contain its end {self.terminator!r},"
+                f" got {quoted(frame)}; write it without"
             )
         return wire
 

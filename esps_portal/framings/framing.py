@@ -130,7 +130,7 @@ def framing_name(framing: Framing) -> str:
     return str(framing) if isinstance(framing, BuiltInFraming) else repr(framing)
 
 
-def shown(value: bytes | str) -> str:
+def quoted(value: bytes | str) -> str:
     """Return the start of a frame or a text for an error message, quoted and escaped."""
     return repr(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]!r}..."
 

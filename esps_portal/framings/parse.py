@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from esps_portal.framings.delimiters import delimited, lines
-from esps_portal.framings.framing import BuiltInFraming, Framing, FramingError, shown
+from esps_portal.framings.framing import BuiltInFraming, Framing, FramingError, quoted
 from esps_portal.framings.patterns import matching
 from esps_portal.framings.sizes import fixed, length_prefixed
 from esps_portal.framings.transport_ends import datagrams, until_close
@@ -37,7 +37,7 @@ def parse_framing(text: str) -> Framing:
     name, colon, value = text.partition(":")
     parse = _PARSERS.get(name)
     if parse is None:
-        raise FramingError(f"unknown framing {shown(name)}; {suggest(name, _PARSERS)}")
+        raise FramingError(f"unknown framing {quoted(name)}; {suggest(name, _PARSERS)}")
     return parse(value if colon else None)
 
 
@@ -45,7 +45,7 @@ def _lines(value: str | None) -> BuiltInFraming:
     if value is None:
         return lines()
     if value not in _LINE_ENDS:
-        raise FramingError(f"lines: unknown end {shown(value)}; {suggest(value, _LINE_ENDS)}")
+        raise FramingError(f"lines: unknown end {quoted(value)}; {suggest(value, _LINE_ENDS)}")
     return lines(_LINE_ENDS[value])
 
 
@@ -54,10 +54,10 @@ def _delimited(value: str | None) -> BuiltInFraming:
         raise FramingError("delimited needs bytes in hex, such as delimited:0d0a")
     if not re.fullmatch(r"[0-9a-fA-F]+", value):
         raise FramingError(
-            f"delimited: {shown(value)} is not hex; write bytes as in delimited:0d0a"
+            f"delimited: {quoted(value)} is not hex; write bytes as in delimited:0d0a"
         )
     if len(value) % 2:
-        raise FramingError(f"delimited: {shown(value)} has an odd number of hex digits")
+        raise FramingError(f"delimited: {quoted(value)} has an odd number of hex digits")
     return delimited(bytes.fromhex(value))
 
 
@@ -69,7 +69,7 @@ def _length_prefixed(value: str | None) -> BuiltInFraming:
     for setting in settings:
         key, equals, text = setting.partition("=")
         if key not in _KEYS:
-            raise FramingError(f"length-prefixed: unknown key {shown(key)}; {suggest(key, _KEYS)}")
+            raise FramingError(f"length-prefixed: unknown key {quoted(key)}; {suggest(key, _KEYS)}")
         if not equals or not text:
             raise FramingError(
                 f"length-prefixed: {key} needs a value, such as {key}={_EXAMPLES[key]}"
@@ -79,7 +79,7 @@ def _length_prefixed(value: str | None) -> BuiltInFraming:
         given[key] = text
     order = given.get("order", "big")
     if order not in ("big", "little"):
-        raise FramingError(f"length-prefixed: order must be big or little, got {shown(order)}")
+        raise FramingError(f"length-prefixed: order must be big or little, got {quoted(order)}")
     at, extra = (_integer("length-prefixed", key, given.get(key, "0")) for key in ("at", "extra"))
     return length_prefixed(
         "varint" if size == "varint" else _integer("length-prefixed", "size", size),
@@ -94,7 +94,7 @@ _EXAMPLES = {"at": "4", "order": "little", "extra": "1"}
 
 def _integer(framing: str, name: str, text: str) -> int:
     if not _INTEGER.fullmatch(text):
-        raise FramingError(f"{framing}: {name} must be an integer, got {shown(text)}")
+        raise FramingError(f"{framing}: {name} must be an integer, got {quoted(text)}")
     return int(text)
 
 
@@ -107,7 +107,7 @@ def _fixed(value: str | None) -> BuiltInFraming:
 def _alone(name: str, make: Callable[[], BuiltInFraming]) -> Callable[[str | None], BuiltInFraming]:
     def parse(value: str | None) -> BuiltInFraming:
         if value is not None:
-            raise FramingError(f"{name} takes no value, got {shown(value)}")
+            raise FramingError(f"{name} takes no value, got {quoted(value)}")
         return make()
 
     return parse
@@ -120,7 +120,7 @@ def _matching(value: str | None) -> BuiltInFraming:
         # What is not UTF-8 in an argument of the command comes so, and is given back so.
         return matching(value.encode("utf-8", "surrogateescape"))
     except UnicodeEncodeError:
-        raise FramingError(f"matching: {shown(value)} cannot be written as UTF-8") from None
+        raise FramingError(f"matching: {quoted(value)} cannot be written as UTF-8") from None
 
 
 _PARSERS: dict[str, Callable[[str | None], BuiltInFraming]] = {

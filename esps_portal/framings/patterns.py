@@ -7,7 +7,7 @@ from typing import Any, final
 
 import attrs
 
-from esps_portal.framings.framing import BuiltInFraming, FramingError, checked_frame, shown
+from esps_portal.framings.framing import BuiltInFraming, FramingError, checked_frame, quoted
 from esps_portal.given_numbers import shown_value
 from esps_portal.patterns.earliest_end import Automaton, build_automaton, min_width
 from esps_portal.tracebacks import hides_frame
@@ -88,11 +88,11 @@ def _checked_pattern(regex: object) -> bytes:
         compiled = re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
         raise FramingError(
-            f"{shown(text)} is not a regular expression: {_visible(str(error))}"
+            f"{quoted(text)} is not a regular expression: {_visible(str(error))}"
         ) from error
     if min_width(compiled) < 1:
         raise FramingError(
-            f"the pattern {shown(text)} may match no byte at all: no frame would end"
+            f"the pattern {quoted(text)} may match no byte at all: no frame would end"
         )
     return text
 
@@ -159,9 +159,10 @@ class Matching(BuiltInFraming):
         if frames[:1] == [frame] and not rest:
             return frame
         if not frames:
-            raise FramingError(f"{self!r}: nothing ends the frame {shown(frame)}")
+            raise FramingError(f"{self!r}: nothing ends the frame {quoted(frame)}")
         raise FramingError(
-            f"{self!r}: the frame ends after {len(frames[0])} of {len(frame)} bytes: {shown(frame)}"
+            f"{self!r}: the frame ends after {len(frames[0])} of {len(frame)} bytes:"
+            f" {quoted(frame)}"
         )
 
     def __str__(self) -> str:

@@ -11,7 +11,7 @@ from esps_portal.framings.framing import (
     FramingError,
     checked_frame,
     checked_integer,
-    shown,
+    quoted,
 )
 from esps_portal.framings.length_fields import ByteOrder, FixedField, LengthField, VarintField
 from esps_portal.tracebacks import hides_frame
@@ -48,7 +48,7 @@ def _length_field(size: int | str, order: ByteOrder) -> LengthField:
     if not isinstance(size, str):
         return FixedField(size, order)
     if size != "varint":
-        raise FramingError(f"size must be a number of bytes or 'varint', got {shown(size)}")
+        raise FramingError(f"size must be a number of bytes or 'varint', got {quoted(size)}")
     return VarintField(order)
 
 
@@ -122,12 +122,12 @@ class LengthPrefixed(BuiltInFraming):
             least = self.at + (1 if isinstance(self.size, str) else self.size)
             raise FramingError(
                 f"{self}: a frame has at least {least} bytes, its length field included, "
-                f"got {shown(frame)}"
+                f"got {quoted(frame)}"
             )
         if end != len(frame):
             raise FramingError(
                 f"{self}: the length field says that the frame has {end} bytes, "
-                f"it has {len(frame)}: {shown(frame)}"
+                f"it has {len(frame)}: {quoted(frame)}"
             )
         return frame
 

@@ -39,7 +39,7 @@ def shown_in_line(data: bytes, max_bytes: int = _MAX_SHOWN) -> str:
     return f"{text} ..." if len(data) > max_bytes else text
 
 
-def shown(data: bytes, max_bytes: int = _MAX_SHOWN) -> list[str]:
+def shown_in_lines(data: bytes, max_bytes: int = _MAX_SHOWN) -> list[str]:
     """Return the first bytes: text in a line, else lines of hex with an ASCII column."""
     if is_text(data[:max_bytes]):
         return [shown_in_line(data, max_bytes)]

@@ -17,7 +17,7 @@ from esps_portal.journal.records import (
     RecordedExchange,
     RecordedUnit,
 )
-from esps_portal.journal.shown_bytes import EMPTY, shown, shown_in_line
+from esps_portal.journal.shown_bytes import EMPTY, shown_in_line, shown_in_lines
 from esps_portal.protocol.escape import shorten, visible
 from esps_portal.protocol.urls import host_port
 
@@ -105,7 +105,7 @@ def _about_reply(entry: Entry, exchange: RecordedExchange) -> list[str]:
 
 def _shown_bytes(arrow: str, data: bytes, size: int) -> list[str]:
     """Return bytes as text in a line, or else as lines of hex; a long one says its size."""
-    first, *others = shown(data, _MAX_LINE) if size else [EMPTY]
+    first, *others = shown_in_lines(data, _MAX_LINE) if size else [EMPTY]
     lines = [f"{arrow} {first}", *(f"    {line}" for line in others)]
     if size > _MAX_LINE:
         lines[-1] += f" ({size} bytes)"

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from itertools import islice
 
-from esps_portal.journal.shown_bytes import EMPTY, shown
+from esps_portal.journal.shown_bytes import EMPTY, shown_in_lines
 from esps_portal.journal.transcript import transcript
 from esps_portal.mock.answer_chain import describe_stub
 from esps_portal.mock.frame_script import FrameScript, UnexpectedFrame
@@ -61,7 +61,7 @@ def _describe_unexpected(unexpected: UnexpectedFrame) -> str:
 
 
 def _shown_frame(frame: bytes) -> Iterator[str]:
-    yield from shown(frame, _MAX_FRAME) if frame else [EMPTY]
+    yield from shown_in_lines(frame, _MAX_FRAME) if frame else [EMPTY]
 
 
 def _describe_unused(script: FrameScript, stub: FrameStub) -> str:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esps_portal.journal.journal import Journal
-from esps_portal.journal.shown_bytes import is_text, shown, shown_in_line
+from esps_portal.journal.shown_bytes import is_text, shown_in_line, shown_in_lines
 from esps_portal.journal.transcript import transcript
 
 
@@ -31,7 +31,7 @@ from esps_portal.journal.transcript import transcript
     ],
 )
 def test_shown(data: bytes, expected: list[str]) -> None:
-    assert shown(data) == expected
+    assert shown_in_lines(data) == expected
 
 
 def test_in_one_line() -> None:
@@ -50,7 +50,7 @@ def test_text_that_is_cut_within_a_character_is_text(cut: int) -> None:
 
 @given(st.binary(max_size=80), st.integers(1, 40))
 def test_what_is_shown_is_safe(data: bytes, size: int) -> None:
-    for line in (*shown(data, size), shown_in_line(data, size)):
+    for line in (*shown_in_lines(data, size), shown_in_line(data, size)):
         assert line.isprintable() or not line
 
 
