@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 
 import trio
 
 from esps_portal.control.http_messages import HttpError, Reply
 from esps_portal.journal.values import ScenarioError
+from esps_portal.log import log
 from esps_portal.net.bind import CannotBindError
-
-_log = logging.getLogger("esps_portal")
 
 
 class EndedError(Exception):
@@ -35,5 +33,5 @@ async def reply_of(answer: Callable[[], Awaitable[Reply]]) -> Reply:
     except CannotBindError as error:
         return Reply.of_error(HttpError(500, str(error)))
     except Exception:  # noqa: BLE001 - a defect in one endpoint; it is logged
-        _log.exception("a request of the control port has failed")
+        log.exception("a request of the control port has failed")
         return Reply.of_error(HttpError(500, "this is a defect: the log of the server has more"))

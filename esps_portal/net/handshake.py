@@ -10,15 +10,13 @@ from typing import Any
 
 import trio
 
+from esps_portal.log import log
 from esps_portal.net.client_hello import MAX_HELLO, Incomplete, offered_protocols_untrusted
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.stream import Stream, end_with_fin, no_problem
 from esps_portal.net.systems import set_low_water
 from esps_portal.net.tls import ENDED_EARLY, TLSError, TLSSocket, Wants
 from esps_portal.net.turns import Turns
-
-_log = logging.getLogger("esps_portal")
-
 
 # Errors of a socket whose connection the other side has reset.
 _RESET = (errno.ECONNRESET, errno.ENOTCONN, errno.EPIPE)
@@ -98,7 +96,7 @@ def log_failure(remote: tuple[Any, ...], error: HandshakeError) -> None:
     its report, unless the client only closed: checks of whether a port is open do that.
     """
     level = logging.WARNING if error.has_sent else logging.INFO
-    _log.log(level, "TLS handshake with %s port %d failed: %s", *remote[:2], error.reason)
+    log.log(level, "TLS handshake with %s port %d failed: %s", *remote[:2], error.reason)
 
 
 async def open_stream(
