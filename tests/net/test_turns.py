@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -145,15 +146,36 @@ async def test_nobody_begins_once_those_of_a_pass_have_taken_so_long() -> None:
 
 
 async def test_nobody_begins_before_those_who_wait() -> None:
+    come = itertools.count(1)
     async with working() as (work, nursery):
         turns = Turns(at_once=2, clock=lambda: work.now)
-        for who in range(10):
-            nursery.start_soon(work.begin, turns, who)
-        await trio.lowlevel.checkpoint()
-        await trio.lowlevel.checkpoint()  # now all have come
-        await work.begin(turns, "late")
+
+        async def join(who: int) -> None:
+            if next(come) < 7:
+                await work.work(turns, who, 1)
+            else:
+                await work.begin(turns, "late")
+
+        await work.work(turns, "first", 1)  # there is room in its pass
+        for who in range(7):
+            nursery.start_soon(join, who)
     passes = dict(work.seen)
     assert passes["late"] == max(passes.values())
+
+
+async def test_who_had_no_time_left_comes_before_those_who_came_later() -> None:
+    come: list[int] = []
+    async with working() as (work, nursery):
+        turns = Turns(at_once=4, clock=lambda: work.now)
+
+        async def join(who: int) -> None:
+            come.append(who)
+            await work.work(turns, who, 1, 1.0)  # one has a pass for itself
+
+        for who in range(100):
+            nursery.start_soon(join, who)
+    places = {who: place for place, (who, _) in enumerate(work.seen)}
+    assert max(abs(places[who] - place) for place, who in enumerate(come)) < 60
 
 
 async def test_it_is_a_checkpoint() -> None:
