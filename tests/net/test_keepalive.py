@@ -21,14 +21,17 @@ _KEEPALIVE_TIMER = "02"
 
 
 def timer(local: int, remote: int) -> tuple[str, float]:
-    """Return the timer of a connection over loopback: its kind, and when it fires in seconds."""
+    """Return the timer of a connection over loopback: its kind, and when it fires in seconds.
+
+    The kernel's table may leave a row out while others open sockets: the kind is then empty.
+    """
     for row in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines():
         columns = row.split()
         ports = [address.rpartition(":")[2] for address in columns[_LOCAL_AND_REMOTE]]
         if ports == [f"{local:04X}", f"{remote:04X}"]:
             kind, _, jiffies = columns[_TIMER].partition(":")
             return kind, int(jiffies, 16) / os.sysconf("SC_CLK_TCK")
-    raise AssertionError("there is no such connection")
+    return "", 0.0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's table of sockets")
