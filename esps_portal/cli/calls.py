@@ -22,6 +22,7 @@ from esps_portal.cli.output import escaped, print_json, require_stdout, terminal
 from esps_portal.cli.reply_lines import PrintReply, print_raw, print_reply_json, print_text
 from esps_portal.cli.session import Session
 from esps_portal.cli.tls_options import ClientTLSOptions, client_tls_options
+from esps_portal.protocol.errors import PeerError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Request
 from esps_portal.protocol.urls import PortalURL
@@ -66,9 +67,15 @@ def list_command(
     """
 
     async def print_services(portal: PortalClient) -> None:
-        names = await portal.services() if service is None else [service]
+        names = [service] if service is not None else await portal.services()
         for name in names:
-            description = [escaped(arg) for arg in await portal.describe(name)]
+            try:
+                description = [escaped(arg) for arg in await portal.describe(name)]
+            except ValueError as error:
+                if service is not None:
+                    raise
+                message = "the portal lists a service whose name no request has room for"
+                raise PeerError(message, name.encode()) from error
             if as_json:
                 keys = ("name", "flags", "usage", "summary")
                 print_json(dict(zip(keys, description, strict=False)))

@@ -115,6 +115,14 @@ def test_a_portal_that_closes_has_no_hint() -> None:
     assert (code, err) == (1, "esps-portal: the portal ended the connection\n")
 
 
+def test_a_name_that_no_request_has_room_for() -> None:
+    with tcp_server(GREETING, "OK " + "n" * 8185) as url:
+        code, out, err = run("list", "--url", url)
+    message = "the portal lists a service whose name no request has room for"
+    quoted = f'; it sent "{"n" * 60}..."'
+    assert (code, out, err) == (1, "", f"esps-portal: {message}{quoted}{hint(url)}")
+
+
 @COMMANDS
 def test_a_reply_that_is_cut_off_is_quoted(command: list[str]) -> None:
     with tcp_server(f"{GREETING}c1 OK hel\x1b[2J") as url:
