@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeGuard
 
 import attrs
 
@@ -77,7 +78,10 @@ Action = Send | Pause | Hold | End | OtherWay | Note
 
 
 def merge_sends(actions: list[Action]) -> list[Action]:
-    """Return the same actions, without empty ones and with neighbouring bytes sent together."""
+    """Return the same actions, without empty ones and with neighbouring bytes sent together.
+
+    Delays of two faults that count from the same arrival become one: each makes the bytes later.
+    """
     merged: list[Action] = []
     for action in actions:
         if isinstance(action, Send) and not action.data:
@@ -85,6 +89,12 @@ def merge_sends(actions: list[Action]) -> list[Action]:
         last = merged[-1] if merged else None
         if isinstance(action, Send) and isinstance(last, Send):
             merged[-1] = Send(last.data + action.data)
+        elif _is_delay(action) and _is_delay(last):
+            merged[-1] = Pause(last.seconds + action.seconds, since_arrival=True)
         else:
             merged.append(action)
     return merged
+
+
+def _is_delay(action: Action | None) -> TypeGuard[Pause]:
+    return isinstance(action, Pause) and action.since_arrival

@@ -66,6 +66,21 @@ def test_latency(clock: PortalClock, proxy: ThreadedProxy, send: Sending, to: st
 
 
 @both_ways
+def test_two_latencies_add_up(
+    clock: PortalClock, proxy: ThreadedProxy, send: Sending, to: str
+) -> None:
+    proxy.fault("latency", to=to, seconds=3)
+    on = place(proxy, send, to, "latency", seconds=2)
+    on.send_unit()
+    proxy.quiet()
+    clock.jump(4)
+    proxy.quiet()
+    assert on.named.has_nothing()
+    clock.jump(1)
+    assert on.named.read(len(UNIT)) == UNIT
+
+
+@both_ways
 def test_bandwidth(proxy: ThreadedProxy, send: Sending, to: str) -> None:
     rate = 200
     on = place(proxy, send, to, "bandwidth", bytes_per_second=rate)
