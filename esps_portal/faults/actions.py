@@ -22,10 +22,13 @@ class Pause:
     Attributes:
         since_arrival: it counts from when the bytes after it were read, not from their turn. So
             units that come close together are late by the same time, not by the sum.
+        keeps_rate: it counts from when the pause before it was to end, if that is later than when
+            the bytes were read. So a rate stays the same where each pause ends a little late.
     """
 
     seconds: float
     since_arrival: bool = False
+    keeps_rate: bool = False
 
 
 @attrs.frozen

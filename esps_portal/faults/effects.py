@@ -122,7 +122,8 @@ class _Bandwidth:
         for start in range(0, len(piece.data), size):
             data = piece.data[start : start + size]
             # The pause comes first: at that rate the bytes cannot arrive earlier.
-            actions += [Pause(len(data) / self.bytes_per_second), Send(data)]
+            pause = Pause(len(data) / self.bytes_per_second, keeps_rate=True)
+            actions += [pause, Send(data)]
         return actions
 
 

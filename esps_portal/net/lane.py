@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
-import attrs
 import trio
 
 from esps_portal.faults.actions import Action, End, Hold, Note, Pause, Send
@@ -19,6 +18,9 @@ from esps_portal.net.writer import Writer, nothing
 
 # Bytes that may wait for one side; then the other side is not read (design: 64 KiB each).
 _MAX_WAITING = 65536
+# Seconds that a rate makes up for, at the most: longer than a busy loop is late. After a longer
+# wait for a side that does not read, bytes come at the rate again, and not all at once.
+_CATCH_UP = 0.1
 
 
 class Lane:
@@ -57,6 +59,8 @@ class Lane:
         # Actions that wait, each with the time when its bytes were read.
         self._waiting: deque[tuple[Action, float]] = deque()
         self._size = 0
+        # When the last pause was to end.
+        self._pause_end = 0.0
         # Notes that wait until nothing is held back.
         self._notes: list[Note] = []
         self._is_performing = False
@@ -188,7 +192,9 @@ class Lane:
                     continue
                 if isinstance(action, End) and action.how != "deaf":
                     await self._release()  # it came before that end
-                await self._performer.perform([_due(action, read)], must_send=True)
+                if isinstance(action, Pause):
+                    action = self._rest_of(action, read)
+                await self._performer.perform([action], must_send=True)
                 self._size = max(0, self._size - _size(action))
                 self._note_change()
         except trio.BrokenResourceError:
@@ -198,13 +204,16 @@ class Lane:
             self._is_performing = False
             self._note_change()
 
+    def _rest_of(self, pause: Pause, read: float) -> Pause:
+        """Return what is left of a pause, after which bytes follow that were read at a time."""
+        now = begins = trio.current_time()
+        if pause.since_arrival:
+            begins = read
+        elif pause.keeps_rate:
+            begins = max(read, self._pause_end, now - _CATCH_UP)
+        self._pause_end = begins + pause.seconds
+        return Pause(max(0.0, self._pause_end - now))
+
 
 def _size(action: Action) -> int:
     return len(action.data) if isinstance(action, Send | Hold) else 0
-
-
-def _due(action: Action, read: float) -> Action:
-    """Return an action with what is left of its delay, which counts from when bytes were read."""
-    if isinstance(action, Pause) and action.since_arrival:
-        return attrs.evolve(action, seconds=max(0.0, read + action.seconds - trio.current_time()))
-    return action

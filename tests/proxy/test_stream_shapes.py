@@ -92,6 +92,20 @@ def test_bandwidth(proxy: ThreadedProxy, send: Sending, to: str) -> None:
 
 
 @both_ways
+def test_bandwidth_is_not_slower_for_pauses_that_end_late(
+    clock: PortalClock, proxy: ThreadedProxy, send: Sending, to: str
+) -> None:
+    rate = 200  # 4 bytes in each fiftieth of a second
+    on = place(proxy, send, to, "bandwidth", bytes_per_second=rate)
+    on.send_unit()
+    for _ in range(5):
+        proxy.quiet()
+        clock.jump(len(UNIT) / rate / 5 + 0.001)
+    proxy.quiet()
+    assert on.named.read(len(UNIT)) == UNIT
+
+
+@both_ways
 def test_slice_at_a_byte(clock: PortalClock, proxy: ThreadedProxy, send: Sending, to: str) -> None:
     on = place(proxy, send, to, "slice", at=7, pause=2)
     on.send_unit()
