@@ -44,6 +44,15 @@ def test_every_byte_passes_and_none_is_added(relay: ThreadedProxy) -> None:
     assert server.has_nothing()
 
 
+def test_a_byte_that_is_sent_as_urgent_passes_among_the_others(relay: ThreadedProxy) -> None:
+    client, server = relay.connect()
+    for source, sink in ((client, server), (server, client)):
+        source.send(b"abc")
+        source.sock.send(b"!", socket.MSG_OOB)
+        source.send(b"def")
+        assert sink.read(7) == b"abc!def"
+
+
 def test_64_mib_each_way_at_once(relay: ThreadedProxy) -> None:
     client, server = relay.connect()
     block = random.Random(5).randbytes(_MIB + 7)
