@@ -121,12 +121,22 @@ class StartedByTest(Generic[_Own]):
 
     portals: PortalsOfTest
     started: list[tuple[_Own, bool]] = dataclasses.field(default_factory=list)
+    has_ended: bool = False
 
     def start(self, begin: Callable[[], _Own], *, strict: bool | None) -> _Own:
-        """Start one."""
+        """Start one.
+
+        Raises:
+            PortalEndedError: the test has ended: nobody would review it, or end it.
+        """
         from esps_portal.inspection.bind_hints import BindOptions, bind_hint
         from esps_portal.net.bind import CannotBindError
+        from esps_portal.testing.portal_loop import PortalEndedError
 
+        if self.has_ended:
+            raise PortalEndedError(
+                "the test that asked for this fixture has ended: ask for it again"
+            )
         if strict is not None and not isinstance(strict, bool):
             raise TypeError(f"strict must be True or False, got {shown_value(strict)}")
         try:
@@ -140,6 +150,7 @@ class StartedByTest(Generic[_Own]):
 
     def end(self) -> None:
         """Review and end all of them."""
+        self.has_ended = True
         reports = []
         for own, strict in self.started:
             reports.append(self.portals.release(own, strict=strict))

@@ -190,3 +190,26 @@ def test_what_cannot_start(report: Report, server: str, test: str, error: str) -
     text = report(server, f"test_{test}")
     assert error in text
     assert "esps_portal/testing" not in text
+
+
+def test_a_factory_that_is_used_after_its_test(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from esps_portal.testing import PortalEndedError, lines
+
+        ended = pytest.raises(PortalEndedError, match="the test .* has ended: ask for it again")
+        kept = []
+
+        def test_keeps_them(esps_portal_factory, esps_proxy, esps_peer):
+            kept.append(esps_portal_factory)
+            kept.append(lambda: esps_proxy("tcp://127.0.0.1:9"))
+            kept.append(lambda: esps_peer(lines()))
+
+        def test_uses_them():
+            for start in kept:
+                with ended:
+                    start()
+        """
+    )
+    run_here(pytester).assert_outcomes(passed=2)
