@@ -21,6 +21,7 @@ import trio
 
 from esps_portal.net.fork import loop_closed_in_child
 from esps_portal.testing.loop_pause import LoopNeededError, LoopPause
+from esps_portal.testing.own_thread import OwnThread, check_real
 from esps_portal.testing.portal_loop import PortalEndedError
 from esps_portal.testing.steady_clock import SteadyClock
 from esps_portal.tracebacks import hides_frame
@@ -80,10 +81,15 @@ class LoopThread:
         # Threads are not forked: in a child process nobody would ever respond.
         self._process = os.getpid()
         # A daemon: a test process that is interrupted must not wait for it.
-        self._thread = threading.Thread(target=self._run, name="esps-portal", daemon=True)
+        self._thread = OwnThread(target=self._run, name="esps-portal", daemon=True)
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the thread.
+
+        Raises:
+            RuntimeError: gevent has replaced what it needs.
+        """
+        check_real()
         self._thread.start()
 
     def stop(self) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import pytest
 
+import esps_portal.testing.own_thread  # now, before a test replaces what it keeps
 from esps_portal.testing.calls_between_tests import CallsBetweenTests
 from esps_portal.testing.portals_of_test import (
     PORTALS,

@@ -45,3 +45,29 @@ def test_without_the_plugin_there_is_no_fixture(pytester: pytest.Pytester) -> No
     result = run_here(pytester, "-pno:esps_portal")
     result.assert_outcomes(errors=2)
     result.stdout.fnmatch_lines(["*fixture 'esps_portal' not found"])
+
+
+def test_threads_that_a_test_replaces(pytester: pytest.Pytester) -> None:
+    """What runs ours is imported while `threading.Thread` is another."""
+    pytester.makepyfile(
+        """
+        import socket
+        import threading
+        from unittest import mock
+
+        import pytest
+        from esps_portal.testing import lines
+
+        @pytest.fixture(autouse=True)
+        def no_threads():
+            with mock.patch("threading.Thread"):
+                yield
+
+        @pytest.mark.parametrize("number", range(2))
+        def test_greeting(esps_peer, number):
+            peer = esps_peer(lines(), greeting="hello")
+            with socket.create_connection((peer.host, peer.port), 30) as client:
+                assert client.recv(6) == b"hello\\n"
+        """
+    )
+    run(pytester).assert_outcomes(passed=2)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import psutil
 import pytest
@@ -224,3 +225,21 @@ with serve_in_thread() as portal:
     command = [sys.executable, "-W", "ignore", "-c", script]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     assert ran.stdout == "the portal runs in the process that this one was forked from\n"
+
+
+def test_gevent_has_replaced_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trio would say that `select` has no epoll, or wait indefinitely in a thread that is none."""
+    gevent = types.SimpleNamespace(is_module_patched=lambda name: name in {"socket", "threading"})
+    monkeypatch.setitem(sys.modules, "gevent.monkey", gevent)
+    with (
+        pytest.raises(RuntimeError, match=r"^gevent has replaced socket, threading .* run -- CMD$"),
+        serve_in_thread(),
+    ):
+        pass  # pragma: no cover - it does not get here
+
+
+def test_gevent_has_replaced_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    gevent = types.SimpleNamespace(is_module_patched=lambda _: False)
+    monkeypatch.setitem(sys.modules, "gevent.monkey", gevent)
+    with serve_in_thread() as portal:
+        assert portal.is_running
