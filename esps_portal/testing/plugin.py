@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import pytest
 
-import esps_portal.testing.own_thread  # now, before a test replaces what it keeps
 from esps_portal.testing.calls_between_tests import CallsBetweenTests
+from esps_portal.testing.own_thread import OwnThread  # noqa: F401 - before a test replaces it
 from esps_portal.testing.portals_of_test import (
     PORTALS,
     PortalsOfTest,
