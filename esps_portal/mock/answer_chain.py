@@ -137,6 +137,12 @@ class AnswerChain(Generic[_Answer]):
         """Whether each answer was given, or it is optional."""
         return self.is_optional or self.used >= self.expected_uses
 
+    @property
+    def uses(self) -> str:
+        """How often it has answered, for a report: ``1 of 2``; ``7`` where the last is endless."""
+        expected = f" of {self.expected_uses}" if self.used <= self.expected_uses else ""
+        return f"{self.used}{expected}"
+
     def take(self) -> _Answer:
         """Count one use; return the next answer."""
         answer = self._next()
@@ -187,5 +193,5 @@ def merge_repeats(answers: Iterable[_Answer]) -> list[_Answer]:
 
 def describe_stub(stub: AnswerChain[Any]) -> str:
     """Return a stub for a report: what it answers, and how often it was used."""
-    used = f"used {stub.used} of {stub.expected_uses} times" if stub.used else "never used"
+    used = f"used {stub.uses} times" if stub.used else "never used"
     return f"{stub}: {used}"

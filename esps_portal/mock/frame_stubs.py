@@ -153,7 +153,7 @@ class FrameStub(AnswerChain[FrameAnswer]):
         return str(self.matcher)
 
     def __repr__(self) -> str:
-        return f"<stub {self}, used {self.used} of {self.expected_uses}>"
+        return f"<stub {self}, used {self.uses}>"
 
     # -- inside
 

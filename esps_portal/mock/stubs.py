@@ -146,7 +146,7 @@ class Stub(AnswerChain[StubAnswer]):
         return f"{self.service} {self.args_matcher}".rstrip()
 
     def __repr__(self) -> str:
-        return f"<stub {self}, used {self.used} of {self.expected_uses}>"
+        return f"<stub {self}, used {self.uses}>"
 
     # -- inside
 

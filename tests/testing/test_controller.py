@@ -77,15 +77,17 @@ def test_a_name_is_a_str(portal: PortalController) -> None:
 
 
 def test_a_stub_that_an_earlier_one_shadows(portal: PortalController) -> None:
-    portal.stub("price", ANY).reply("1")
+    first = portal.stub("price", ANY).reply("1")
     portal.stub("price", "sku-1").reply("9.99")
-    with connected(portal) as client:
-        assert client.call(b"a CALL price sku-1") == b"a OK 1\n"
-    (finding,) = portal.problems()
-    assert finding.splitlines() == [
-        "unused stub: price 'sku-1': never used",
-        "    an earlier stub answers its calls: price ANY: used 1 of 1 times",
-    ]
+    for uses in ("1 of 1", "2"):  # "2 of 1" would look like an error
+        with connected(portal) as client:
+            assert client.call(b"a CALL price sku-1") == b"a OK 1\n"
+        (finding,) = portal.problems()
+        assert finding.splitlines() == [
+            "unused stub: price 'sku-1': never used",
+            f"    an earlier stub answers its calls: price ANY: used {uses} times",
+        ]
+        assert repr(first) == f"<stub price ANY, used {uses}>"
 
 
 def test_bytes_differ_from_text_that_looks_like_them(portal: PortalController) -> None:
