@@ -80,6 +80,25 @@ class CurrentLoop:
 
 
 @asynccontextmanager
+async def block_nursery() -> AsyncIterator[trio.Nursery]:
+    """Open a nursery for an ``async with`` block of a test, whose errors leave it as they are.
+
+    A nursery wraps each into a group: `pytest.raises` would not find it, and a failed assertion
+    would be hard to read. Two errors at once still are a group.
+    """
+    try:
+        async with trio.open_nursery() as nursery:
+            yield nursery
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) != 1:
+            raise
+        (error,) = group.exceptions
+    else:
+        return
+    raise error  # here, where the group is not its context
+
+
+@asynccontextmanager
 async def serve_here(served: Served) -> AsyncIterator[tuple[CurrentLoop, ServerAddress]]:
     """Serve a portal or a proxy in the caller's loop, for the length of an ``async with`` block.
 
@@ -89,7 +108,7 @@ async def serve_here(served: Served) -> AsyncIterator[tuple[CurrentLoop, ServerA
     in_thread = "serve" if served.name == "portal" else served.name
     check_trio(f"open_{served.name}()", f"{in_thread}_in_thread()")
     try:
-        async with trio.open_nursery() as nursery:
+        async with block_nursery() as nursery:
             listeners: Listeners = await nursery.start(served.serve)
             served.state.start_clock(trio.current_time())
             loop = CurrentLoop(listeners.ports, served.name)

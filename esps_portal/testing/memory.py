@@ -24,7 +24,7 @@ from esps_portal.net.trio_only import check_trio
 from esps_portal.protocol.limits import Limits
 from esps_portal.server.connection import PortalConnection
 from esps_portal.server.serving import accept_policy, portal_connection
-from esps_portal.testing.current_loop import CurrentLoop
+from esps_portal.testing.current_loop import CurrentLoop, block_nursery
 from esps_portal.testing.pipe_poller import PipePoller
 from esps_portal.testing.pipes import MemoryStream, ServerEnd, memory_pair
 from esps_portal.testing.portal_controller import PortalController
@@ -105,7 +105,7 @@ async def open_memory_portal(*, limits: Limits | None = None) -> AsyncIterator[M
     """
     check_trio("open_memory_portal()", "serve_in_thread()")
     portal = scripted_portal({"limits": limits} if limits else {})
-    async with trio.open_nursery() as nursery:
+    async with block_nursery() as nursery:
         ready = ReadySet(PipePoller())
         handler = partial(portal_connection, portal, ready=ready)
         connections = ConnectionServer(handler, accept_policy(portal.limits), nursery, ready=ready)
