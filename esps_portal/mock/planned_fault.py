@@ -14,6 +14,7 @@ from esps_portal.faults.matching import Match
 from esps_portal.faults.parameters import FaultError
 from esps_portal.faults.place import PORTAL_WITH_CERTIFICATES, Place
 from esps_portal.faults.selectors import check_key
+from esps_portal.given_numbers import shown_value
 from esps_portal.journal.values import ScenarioError, ValueTable, join_path, read_bool, read_text
 from esps_portal.mock.match_values import match_to_value, read_match
 from esps_portal.protocol.escape import shorten
@@ -97,6 +98,18 @@ def make_faults(plans: Iterable[PlannedFault], path: str, where: Place) -> list[
         ScenarioError: as `PlannedFault.make` does.
     """
     return [p.make(join_path(path, f"faults[{n}]"), where) for n, p in enumerate(plans)]
+
+
+def checked_schedule(schedule: object) -> list[PlannedFault]:
+    """Return the faults of a schedule.
+
+    Raises:
+        TypeError: it is not several of them.
+    """
+    several: list[Any] = list(schedule) if isinstance(schedule, Iterable) else [None]
+    if all(isinstance(planned, PlannedFault) for planned in several):
+        return several
+    raise TypeError(f"a schedule is a list of PlannedFault(...), got {shown_value(schedule)}")
 
 
 def offending_key(

@@ -12,7 +12,7 @@ from typing import Any, Literal, Unpack, overload
 
 from esps_portal.faults.fault import Fault
 from esps_portal.mock.fault_lines import lines_that_place
-from esps_portal.mock.planned_fault import PlannedFault
+from esps_portal.mock.planned_fault import PlannedFault, checked_schedule
 from esps_portal.testing.controlled_server import ControlledServer
 from esps_portal.testing.fault_selectors import (
     ConnectionFault,
@@ -261,8 +261,9 @@ class PlacesFaults:
 
         Raises:
             FaultError: a fault makes no sense here. None is in force then.
+            TypeError: it is no such schedule.
         """
-        planned = list(schedule)
+        planned = checked_schedule(schedule)
         made = [Fault.create(each.kind, **each.options) for each in planned]
         for fault in made:
             fault.is_optional = True

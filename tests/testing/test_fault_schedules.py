@@ -201,6 +201,13 @@ def test_all_faults_of_a_schedule_are_placed_or_none(portal: PortalController) -
     assert ping(portal) == b"a OK\nb OK\n"
 
 
+@pytest.mark.parametrize("schedule", [5, None, "reset", ["reset"], [{"fault": "reset"}]])
+def test_what_is_no_schedule(portal: PortalController, schedule: Any) -> None:  # noqa: ANN401
+    wanted = rf"a schedule is a list of PlannedFault\(\.\.\.\), got {re.escape(repr(schedule))}"
+    with pytest.raises(TypeError, match=wanted), portal.faults(schedule):
+        pass
+
+
 def test_a_failure_says_how_to_place_them_again(portal: PortalController) -> None:
     schedule = [PlannedFault("close", {"request": 1, "offset": 2})]
     with pytest.raises(ValueError, match="broken") as failure, portal.faults(schedule):
