@@ -10,6 +10,9 @@ from esps_portal.conformance.pattern import described, line_matches
 from esps_portal.conformance.steps import Expect, ExpectedLine
 from esps_portal.conformance.template import Run
 
+# Lines that a failed expectation names (own choice).
+_MAX_DESCRIBED = 4
+
 
 def judge_form(line: bytes) -> None:
     """Check the form that every line of a server has.
@@ -88,10 +91,7 @@ class Expectation:
         return line_matches(text, line, self.run, number)
 
     def _allowed(self) -> str:
-        lines = [described(line, self.run, number) for number, line in self._left[:_SHOWN]]
+        lines = [described(line, self.run, number) for number, line in self._left[:_MAX_DESCRIBED]]
         left_out = len(self._left) - len(lines)
         word = " or " if not self.step.in_order and len(lines) > 1 else ", then "
         return word.join(lines) + (f" and {left_out} more" if left_out else "")
-
-
-_SHOWN = 4

@@ -70,10 +70,10 @@ class TcpSession:
         """
         if not isinstance(step, Expect | Silence | End | Discarded | Gone):
             self.acted_at = trio.current_time()
-        carry_out = self._ways()[type(step)]
-        await carry_out(step)
+        method = self._methods()[type(step)]
+        await method(step)
 
-    def _ways(self) -> dict[type, Callable[[Any], Awaitable[None]]]:
+    def _methods(self) -> dict[type, Callable[[Any], Awaitable[None]]]:
         return {
             Open: self._open,
             Send: self._send,

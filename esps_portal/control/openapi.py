@@ -1,8 +1,8 @@
 """The description of the control port: OpenAPI 3.1.
 
-``openapi.json`` has the endpoints of a server, which are those below ``/proxies/{name}`` and
-``/peers/{name}`` as well,
-and the values that it returns; the keys of a scenario are those of the schema of scenario files.
+``openapi.json`` has the endpoints of a server, which are also those below ``/proxies/{name}`` and
+``/peers/{name}``, and the values that it returns. The keys of a scenario are those of the schema of
+scenario files.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ async def serve_control(
     addresses = sockets.tcp_addresses
     guard = Guard.of(addresses, config.allowed_hosts, config.token)
     room, turns = Room(max_connections()), ConnectionTurns()
-    policy = AcceptPolicy(max_connections=_MAX_KNOWN, watch=HEAD)
+    policy = AcceptPolicy(max_connections=_MAX_KNOWN, watch_interval=HEAD)
     async with trio.open_nursery() as nursery:
 
         def handler(stream: Stream, _: tuple[str, int]) -> HttpHandler:

@@ -168,18 +168,18 @@ class KeptCalls:
         self._count_turns()
         self._hold(call, 1)
 
-    def _hold(self, calls: RecordedCall | Answered | AnsweredText, number: int) -> None:
+    def _hold(self, calls: RecordedCall | Answered | AnsweredText, count: int) -> None:
         """Hold so many more. Forget the oldest as far as too many are held without them."""
         self._calls.append(calls)
-        self._begun += number
-        self._count += number
+        self._begun += count
+        self._count += count
         while self._count > self._max_count:
             oldest = self._calls[0]
-            number = oldest.count if isinstance(oldest, AnsweredText) else 1
-            if self._count - number < self._max_count:
+            oldest_count = oldest.count if isinstance(oldest, AnsweredText) else 1
+            if self._count - oldest_count < self._max_count:
                 break
             self._calls.popleft()
-            self._count -= number
+            self._count -= oldest_count
         self.grown(_size(calls))
 
     def _divide_oldest(self) -> None:

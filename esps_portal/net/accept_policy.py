@@ -15,7 +15,7 @@ class AcceptPolicy:
         refusal: bytes that are sent to a refused client before FIN.
         linger: seconds for which a refused client's input is then discarded.
         handshake: seconds that the TLS handshake of a refused client may take.
-        watch: seconds; when a handler sets a deadline, it is at least this far away.
+        watch_interval: seconds; when a handler sets a deadline, it is at least this far away.
         reads_proxy_header: whether each begins with a PROXY header, which names the client.
     """
 
@@ -24,5 +24,5 @@ class AcceptPolicy:
     refusal: bytes = b""
     linger: float = 1.0
     handshake: float = 10.0
-    watch: float = 60.0
+    watch_interval: float = 60.0
     reads_proxy_header: bool = False

@@ -201,16 +201,16 @@ class ConnectionServer(Generic[_Handler]):
     async def watch(self) -> None:
         """Act on each deadline that has passed, until cancelled.
 
-        A deadline that is not yet known is at least `AcceptPolicy.watch` away, so to sleep no
-        longer misses none; and no connection needs a timer of its own.
+        A deadline that is not yet known is at least `AcceptPolicy.watch_interval` away: a sleep of
+        that length misses none, and no connection needs a timer of its own.
 
         In a silence nobody could have met a deadline: each is then at least that far from its end.
         """
         while True:
             await self.silence.until_over()
-            earliest = self.silence.ended + self._policy.watch
+            earliest = self.silence.ended + self._policy.watch_interval
             now = trio.current_time()
-            wake = now + self._policy.watch
+            wake = now + self._policy.watch_interval
             expired = 0
             for connection in list(self.connections):
                 deadline = max(connection.deadline, earliest)

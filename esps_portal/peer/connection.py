@@ -27,7 +27,7 @@ from esps_portal.peer.units import PeerUnits
 # take 3 ms here, with their entries in the journal; a read of 16 KiB would take 200 ms.
 _AT_ONCE = 256
 # Seconds of reading, or answering, in a row (design: a turn is 1 ms at most).
-_TURN = 0.001
+_TURN_SECONDS = 0.001
 
 
 class PeerHandler(ClientHandler):
@@ -146,7 +146,7 @@ class PeerHandler(ClientHandler):
             since = trio.current_time()
             # A read may have thousands of frames: others get their turn between them.
             for start in range(0, len(data), _AT_ONCE):
-                if trio.current_time() - since > _TURN:
+                if trio.current_time() - since > _TURN_SECONDS:
                     # What was read is answered, even if nothing more is to be read.
                     with trio.CancelScope(shield=True):
                         await self._client.turns.work.next()
@@ -198,7 +198,7 @@ class PeerHandler(ClientHandler):
                     await performer.answer(incoming)
                 now = trio.current_time()
                 self._units.end(incoming.exchange, now)
-            if now - since > _TURN:
+            if now - since > _TURN_SECONDS:
                 await self._client.turns.work.next()
                 since = trio.current_time()
         if not self.is_ending:

@@ -64,6 +64,9 @@ class Ignored:
     why: str
 
 
+#: What comes of a datagram that executes nothing; bytes are sent, and ``None`` is silence.
+Unexecuted = Repeat | bytes | Ignored | None
+
 _LOW_PORT = Ignored("no errors are sent to ports below 1024")
 _TOO_MANY = Ignored("this address gets no more errors for now")
 
@@ -101,8 +104,8 @@ class DatagramServer:
 
     def receive_untrusted(
         self, datagram: bytes, source: Source, now: float
-    ) -> Request | Repeat | bytes | Ignored | None:
-        """Return the request to execute, or the datagram to send, or ``None`` for silence.
+    ) -> Request | Unexecuted:
+        """Return the request to execute, or what comes of a datagram that executes nothing.
 
         Raises nothing: a bad datagram gets an error, or silence.
         """
@@ -259,7 +262,7 @@ class DatagramServer:
 
     def _repeat(
         self, key: tuple[Source, bytes], request: Request, size: int, now: float
-    ) -> Repeat | bytes | Ignored | None:
+    ) -> Unexecuted:
         """Answer a request under a remembered key."""
         call = self._running.get(key) or self._kept[key]
         if call.request != request:

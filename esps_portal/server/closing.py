@@ -66,7 +66,7 @@ class Closing:
         if replies.end is EndReason.DEAF:
             await self._stay_deaf()
         elif not replies.is_final:
-            await self._say_last_lines(nursery)
+            await self._send_last_lines(nursery)
         await self._calls.cancel_all()  # nothing of theirs would be sent
         how = replies.ending.how  # a fault may have ended the drain
         if how in (How.FIN, How.RST):
@@ -100,7 +100,7 @@ class Closing:
         await self._stream.wait_reset()
         self._replies.end_for(EndReason.BROKEN)
 
-    async def _say_last_lines(self, nursery: trio.Nursery) -> None:
+    async def _send_last_lines(self, nursery: trio.Nursery) -> None:
         protocol, replies = self._protocol, self._replies
         replies.release()
         if replies.end is EndReason.IDLE:

@@ -112,7 +112,7 @@ class ConnectionTask:
             self._answerer.outcomes.nursery = self._nursery
             connection_faults = self._faults.connection_faults()
             if connection_faults is not None:
-                self._replies.begin(self._nursery, connection_faults)
+                self._replies.begin_faults(self._nursery, connection_faults)
             try:
                 if not await self._read_and_end(self._nursery):
                     return False

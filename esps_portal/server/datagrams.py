@@ -21,7 +21,7 @@ from esps_portal.net.datagram_sender import Sender
 from esps_portal.net.datagram_socket import DatagramSocket
 from esps_portal.net.received_datagrams import ReceivedDatagrams
 from esps_portal.net.silence import NEVER_SILENT, Silence
-from esps_portal.protocol.datagram_server import DatagramServer, Ignored, Repeat
+from esps_portal.protocol.datagram_server import DatagramServer, Ignored, Repeat, Unexecuted
 from esps_portal.protocol.messages import ERR, Reply, Request
 from esps_portal.protocol.received_lines import FoundLine, plain_to_request
 from esps_portal.server.datagram_calls import DatagramCaller, DatagramCalls
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from esps_portal.faults.fault_registry import FaultRegistry
 
 # Seconds of answering, after which others have their turn.
-_TURN = 0.002
+_TURN_SECONDS = 0.002
 # Datagrams that are answered in one go, or looked at in vain if the first one ends it.
 _LOOK_AHEAD = 16
 
@@ -138,7 +138,7 @@ class PortalDatagrams:
         self, found: list[FoundLine], received: ReceivedDatagrams, first: int, now: float
     ) -> int:
         """Answer datagrams from number ``first`` on, for a while; return the number of the next."""
-        until = monotonic() + _TURN
+        until = monotonic() + _TURN_SECONDS
         done = first
         while done < len(found):
             answered = 0
@@ -221,7 +221,7 @@ class PortalDatagrams:
             self._execute(caller, now)
 
     def _answer_unexecuted(
-        self, line: bytes, found: Repeat | bytes | Ignored | None, sender: Sender, now: float
+        self, line: bytes, found: Unexecuted, sender: Sender, now: float
     ) -> None:
         """Send what answers a datagram that executes nothing."""
         state, reply = _state_and_reply(found)
@@ -316,7 +316,7 @@ class PortalDatagrams:
             self._writer.perform(plan, sender)
 
 
-def _state_and_reply(found: Request | Repeat | bytes | Ignored | None) -> tuple[str, bytes | None]:
+def _state_and_reply(found: Unexecuted) -> tuple[str, bytes | None]:
     """Return the state and the reply of a datagram that executes nothing."""
     if isinstance(found, Repeat):
         return REPLAYED, found.datagram

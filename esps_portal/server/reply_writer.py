@@ -65,15 +65,15 @@ class ReplyWriter:
         self._nursery: trio.Nursery
         self.is_deaf: bool = False
 
-    def begin(self, nursery: trio.Nursery, connection_faults: ConnectionFaults | None) -> None:
-        """Let the faults act that take all that is sent as one unit.
+    def begin_faults(self, nursery: trio.Nursery, faults: ConnectionFaults) -> None:
+        """Have faults strike what is sent from now on, for which all of it is one unit.
 
         Args:
             nursery: where held lines wait.
         """
         self._nursery = nursery
         self._faults = None  # made for another nursery, where nothing waits any more
-        self._connection_faults = connection_faults
+        self._connection_faults = faults
 
     # -- lines
 

@@ -189,7 +189,7 @@ def accept_policy(limits: Limits) -> AcceptPolicy:
         linger=limits.linger,
         # A client that acknowledges nothing is noticed when the watch looks: at most a quarter of
         # `stall` late.
-        watch=min(limits.idle, limits.stall / 4),
+        watch_interval=min(limits.idle, limits.stall / 4),
     )
 
 

@@ -81,7 +81,7 @@ async def served() -> AsyncIterator[Served]:
         return HttpHandler(stream, Guard(frozenset({"localhost:7"})), Site(), room)  # type: ignore[arg-type]
 
     async with trio.open_nursery() as nursery:
-        policy = AcceptPolicy(max_connections=9, watch=HEAD)
+        policy = AcceptPolicy(max_connections=9, watch_interval=HEAD)
         server = ConnectionServer(handler, policy, nursery, room=room)
         nursery.start_soon(server.watch)
         with patient():

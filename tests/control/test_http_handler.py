@@ -148,7 +148,7 @@ async def served() -> AsyncIterator[Served]:
             handlers.append(made)
             return made
 
-        policy = AcceptPolicy(max_connections=9, watch=HEAD)
+        policy = AcceptPolicy(max_connections=9, watch_interval=HEAD)
         server = ConnectionServer(handler, policy, nursery)
         nursery.start_soon(server.watch)
         ended = trio.Event()

@@ -27,7 +27,7 @@ async def test_some_work_in_each_pass(
     monkeypatch.setattr(
         "esps_portal.net.serving.ConnectionTurns", lambda: ConnectionTurns(work=work_turns)
     )
-    monkeypatch.setattr("esps_portal.peer.connection._TURN", -1.0)  # each frame takes one
+    monkeypatch.setattr("esps_portal.peer.connection._TURN_SECONDS", -1.0)  # each frame takes one
     passes, step = Passes(), getattr(worker, work)
 
     def noted(self: object, *args: object) -> object:
