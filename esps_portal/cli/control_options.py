@@ -41,7 +41,7 @@ class AllowedHost(click.ParamType[str]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None, /
     ) -> str:
-        """Return it."""
+        """Return the host, checked."""
         if _ALLOWED.fullmatch(str(value)) is None:
             self.fail(f"{value!r} is not NAME or NAME:PORT", param, ctx)
         return str(value)

@@ -25,7 +25,7 @@ class StubControls(Protocol):
     """The stubs of a server: each as a scenario has it, with its ``id`` and ``used``."""
 
     def all(self) -> Iterator[dict[str, Any]]:
-        """Return those that are placed now, in order."""
+        """Return the stubs that are placed now, in order."""
 
     def place(self, value: object) -> dict[str, Any]:
         """Place a stub of a scenario. Raises `ScenarioError`."""

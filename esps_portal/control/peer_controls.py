@@ -85,7 +85,7 @@ class _PeerStubs:
     _state: PeerState
 
     def all(self) -> Iterator[dict[str, Any]]:
-        """Return those that are placed now, in order."""
+        """Return the stubs that are placed now, in order."""
         return map(_values, [stub for stub in self._state.script.stubs if not stub.is_broken])
 
     def place(self, value: object) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class _PortalStubs:
     _portal: ScriptedPortal
 
     def all(self) -> Iterator[dict[str, Any]]:
-        """Return those that are placed now, in order."""
+        """Return the stubs that are placed now, in order."""
         return map(_values, self._portal.script.stubs.all)
 
     def place(self, value: object) -> dict[str, Any]:

@@ -101,22 +101,22 @@ def _check_names(root: ControlRoot, prepared: Mapping[str, Sequence[PreparedServ
 
 
 def list_servers(servers: NamedServers, _: EndpointRequest) -> Iterator[dict[str, Any]]:
-    """Return those that run."""
+    """Return the servers of a kind that run."""
     return servers.values_with_addresses()
 
 
 async def start_server(servers: NamedServers, request: EndpointRequest) -> Reply:
-    """Start one."""
+    """Start a server from its values in a scenario."""
     return Reply((await servers.place(request.value)).values_with_address(), 201)
 
 
 def show_server(servers: NamedServers, request: EndpointRequest) -> dict[str, Any]:
-    """Return one."""
+    """Return the server of a name."""
     return servers.find(request.name).values_with_address()
 
 
 async def end_server(servers: NamedServers, request: EndpointRequest) -> dict[str, Any]:
-    """End one."""
+    """End the server of a name."""
     await servers.end(servers.find(request.name))
     return {}
 

@@ -32,7 +32,7 @@ class ConnectionFaults:
         self._parts: list[PlanPart] = []
 
     def parts(self) -> list[PlanPart]:
-        """Return those that act on what is sent now."""
+        """Return the parts of faults that act on what is sent now."""
         in_force = self._faults.in_force
         if self._parts:
             self._finish(part for part in self._parts if part.fault not in in_force)

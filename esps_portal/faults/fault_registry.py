@@ -66,7 +66,7 @@ class FaultRegistry:
         self._note_change()
 
     def remove_all(self) -> None:
-        """Do that to all faults in force, at once."""
+        """End all faults in force; what they have claimed is still struck."""
         removed = self.in_force[:]
         self.in_force.clear()
         for fault in removed:

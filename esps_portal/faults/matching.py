@@ -70,7 +70,7 @@ class Match:
         )
 
     def guarded(self, on_error: Callable[[BaseException], None]) -> Match:
-        """Return the same selector; a predicate that raises is noted, and matches nothing."""
+        """Return this selector, whose predicate matches nothing where it raises, which is noted."""
 
         def search(unit: bytes) -> object:
             try:

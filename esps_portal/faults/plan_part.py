@@ -43,7 +43,7 @@ class Gate:
         return self._scanner.feed(piece.data)
 
     def peek(self, piece: Piece) -> int | None:
-        """Return the same as `find` will."""
+        """Return what `find` would, and leave the part as it is."""
         scanner = copy.copy(self._scanner)
         found = self.find(piece)
         self._scanner = scanner

@@ -50,7 +50,7 @@ class Report:
         return tool_tables(self.scan.sockets, self.port)
 
     def as_json(self) -> dict[str, Any]:
-        """Return one JSON object.
+        """Return the report as one JSON object.
 
         Keys:
             port, host, held: what was asked for, and whether the port is in use.

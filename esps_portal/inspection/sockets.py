@@ -102,7 +102,7 @@ def _all_entries() -> tuple[list[Any], list[str]]:
 
 
 def _entries_by_process() -> tuple[list[Any], list[str]]:
-    """Do the same where the system has no table of all sockets (macOS), but each process's own."""
+    """Return the sockets of each process: macOS has no table of all. Also return what is hidden."""
     import psutil  # noqa: PLC0415 - as above
 
     found: list[Any] = []

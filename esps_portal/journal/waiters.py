@@ -69,7 +69,7 @@ class MatchWaiter(Generic[_Thing]):
         count: int,
         met: Callable[[], None],
     ) -> MatchWaiter[_Thing]:
-        """Return one that has counted the things that there are already."""
+        """Return a waiter that has counted the things that there are already."""
         waiter = cls(matches, count, met)
         for thing in things:
             waiter.note(thing)

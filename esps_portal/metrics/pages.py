@@ -153,18 +153,18 @@ class _Client:
         return False
 
     def begin_anew(self) -> None:
-        """Nothing is noted of it."""
+        """Nothing: no journal has noted it."""
 
     def expire(self) -> None:
-        """It has no deadline but that of `run`."""
+        """Nothing: it has no deadline but that of `run`."""
 
     def shut_down(self) -> None:
-        """It ends by itself, soon."""
+        """Nothing: it ends by itself, soon."""
 
     def abort(self) -> None:
         """End at once, with RST."""
         self._stream.abort()
 
     def sever(self) -> None:
-        """Do the same from another thread."""
+        """Send RST from another thread, for a loop that is stuck."""
         self._stream.sever()

@@ -96,7 +96,7 @@ class Scenario:
 
     @classmethod
     def without_stubs(cls, portal: ScriptedPortal) -> Scenario:
-        """Return the same but for the stubs, of which there may be many."""
+        """Return the scenario of a portal but for its stubs, of which there may be many."""
         defaults, limits = attrs.asdict(Limits()), attrs.asdict(portal.limits)
         return cls(
             faults=tuple(PlannedFault.of(fault) for fault in portal.script.faults.in_force),

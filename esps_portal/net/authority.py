@@ -72,7 +72,7 @@ class Authority:
         return self._context(self._ca.issue_cert(*self._names))
 
     def _make_faulty(self, problem: str) -> ssl.SSLContext:
-        """Return one with a certificate that has a problem."""
+        """Return a context with a certificate that has a problem."""
         if problem == "expired":
             leaf = self._ca.issue_cert(*self._names, not_after=_LONG_AGO)
         elif problem == "wrong-name":

@@ -42,7 +42,7 @@ class ReceivedDatagrams:
         return map(Sender, self.addresses) if self._senders is None else iter(self._senders)
 
     def only(self, numbers: Sequence[int]) -> ReceivedDatagrams:
-        """Return those of them that have these numbers."""
+        """Return the datagrams of these numbers."""
         return ReceivedDatagrams(
             [self.data[number] for number in numbers],
             [self.addresses[number] for number in numbers],

@@ -129,7 +129,7 @@ class SocketStream:
             raise failure from error
 
     async def _shake_hands(self, server: ServerTLS, problem: Callable[[], str]) -> None:
-        """Do it.
+        """Do the handshake: wait for its first byte, check the ALPN of the client, and wrap.
 
         Raises:
             OSError: it has failed.

@@ -71,7 +71,7 @@ class Stream(Protocol):
         """Send RST."""
 
     def sever(self) -> None:
-        """Do the same from another thread, for a loop that is stuck."""
+        """Send RST from another thread, for a loop that is stuck."""
 
     def unacked(self) -> int:
         """Return how many bytes were sent that the peer's system has not acknowledged."""

@@ -24,7 +24,7 @@ def visible(text: str) -> str:
 
 
 def visible_lines(text: str) -> str:
-    """Do that to each line of a text, and keep the ends of its lines."""
+    """Return ``text`` with every unprintable character escaped but the ends of its lines."""
     return "\n".join(map(visible, text.split("\n")))
 
 

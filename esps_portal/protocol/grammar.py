@@ -99,7 +99,7 @@ def encode_args(args: tuple[bytes, ...]) -> bytes:
 
 
 def encode_text_args(args: Sequence[str]) -> bytes:
-    """Do that to text, as UTF-8.
+    """Return the canonical form of arguments that are text, in UTF-8; see `encode_args`.
 
     Raises:
         TypeError: one is not text.

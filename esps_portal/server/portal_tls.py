@@ -20,7 +20,7 @@ def portal_tls(context: ssl.SSLContext) -> ServerTLS:
 
 
 def own_portal_tls(hosts: Iterable[str] = ()) -> ServerTLS:
-    """Return the same with a certificate of a CA of the portal's own, for tests.
+    """Return what a portal needs for TLS with a certificate of a CA of its own, for tests.
 
     Args:
         hosts: names and addresses of the portal, beside those of this machine.

@@ -93,7 +93,7 @@ class ExchangeController(ServerController):
         count: int = 1,
         timeout: float = 1.0,  # noqa: ASYNC109 - the blocking one has it, and asyncio no scopes
     ) -> list[RecordedExchange]:
-        """Do the same in a coroutine, under asyncio, anyio or trio."""
+        """Wait as `wait_for` does, in a coroutine under asyncio, anyio or trio."""
         return await self._wait(match, count, timeout).pause()
 
     def _wait(

@@ -78,7 +78,7 @@ class PlacedFault:
         count: int = 1,
         timeout: float = 1.0,  # noqa: ASYNC109 - the blocking one has it, and asyncio no scopes
     ) -> None:
-        """Do the same in a coroutine, under asyncio, anyio or trio."""
+        """Wait as `wait_for` does, in a coroutine under asyncio, anyio or trio."""
         waiting.check(count, timeout)
         if not await self._wait(count).pause(timeout):
             raise self._not_struck(count, timeout)

@@ -40,7 +40,7 @@ class JournalView:
         return self.loop.access(lambda: transcript(self.journal, max_lines))
 
     def short_transcript(self) -> str:
-        """Return it as an error shows it."""
+        """Return the transcript as an error shows it: lines in the middle may be left out."""
         return self.transcript(MAX_LINES)
 
     @contextmanager

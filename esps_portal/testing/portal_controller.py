@@ -169,7 +169,7 @@ class PortalController(DeclaresServices, ServerController):
         count: int = 1,
         timeout: float = 1.0,  # noqa: ASYNC109 - the blocking one has it, and asyncio no scopes
     ) -> list[RecordedCall]:
-        """Do the same in a coroutine, under asyncio, anyio or trio."""
+        """Wait as `wait_for` does, in a coroutine under asyncio, anyio or trio."""
         return await call_wait(self._server.view, service, count, timeout).pause()
 
     def __repr__(self) -> str:

@@ -32,7 +32,7 @@ class Reviewable(Protocol):
         """Return the problems and the whole report, even if it has ended."""
 
     def release(self) -> Review:
-        """Do that and reset it; from then on the test cannot use it."""
+        """Do `review` and reset it; from then on the test cannot use it."""
 
     def stop(self) -> None:
         """End it at once."""

@@ -71,7 +71,7 @@ class RecordWait(Generic[_Record]):
         return self._result(has_come=self._wait.block(self.timeout))
 
     async def pause(self) -> list[_Record]:
-        """Do the same in a coroutine."""
+        """Wait as `block` does, in a coroutine."""
         return self._result(has_come=await self._wait.pause(self.timeout))
 
     def _result(self, *, has_come: bool) -> list[_Record]:

@@ -67,7 +67,7 @@ class Reviewer:
             return self._after_end(error)
 
     def now(self) -> Review:
-        """Do the same at once, in the loop."""
+        """Return what `review` does; call it in the loop."""
         return self._review([])
 
     def _after_end(self, ended: PortalEndedError) -> Review:

@@ -112,7 +112,7 @@ class ServerController(PlacesFaults):
         closed: bool = False,
         timeout: float = 1.0,  # noqa: ASYNC109 - the blocking one has it, and asyncio no scopes
     ) -> list[RecordedConnection]:
-        """Do the same in a coroutine, under asyncio, anyio or trio."""
+        """Wait as `wait_for_connections` does, in a coroutine under asyncio, anyio or trio."""
         return await connection_wait(self._server.view, count, timeout, closed=closed).pause()
 
     def journal(self) -> list[Entry]:

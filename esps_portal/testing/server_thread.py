@@ -201,7 +201,7 @@ class ServerThread:
             ports.renumber()
 
     def _reset_unused(self) -> None:
-        """Do the same where nobody is connected, while the loop sleeps.
+        """Reset where nobody is connected, without a task, while the loop sleeps.
 
         Raises:
             LoopNeededError: tasks would have to be ended, or notified.

@@ -44,7 +44,7 @@ class Wait:
             self.loop.access(lambda: self.waiters.remove(waiter))
 
     async def pause(self, timeout: float) -> bool:  # noqa: ASYNC109 - the blocking one has it
-        """Do the same in a coroutine."""
+        """Wait as `block` does, in a coroutine."""
         future, waiter = self._begin()
         try:
             return await _wait(future, timeout)
