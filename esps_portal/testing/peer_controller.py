@@ -22,9 +22,9 @@ from esps_portal.peer.verification import find_problems, problem_report
 from esps_portal.testing.controlled_server import ControlledServer
 from esps_portal.testing.exchange_controller import ExchangeController
 from esps_portal.testing.portal_loop import PortalLoop
-from esps_portal.testing.portal_repr import peer_repr
 from esps_portal.testing.scenario_text import scenario_text
 from esps_portal.testing.served import ServerAddress
+from esps_portal.testing.server_repr import peer_repr
 from esps_portal.tracebacks import hides_frame
 from esps_portal.user_functions import check_function, check_takes
 

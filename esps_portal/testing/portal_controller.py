@@ -21,11 +21,11 @@ from esps_portal.services.service import Service
 from esps_portal.testing import waiting
 from esps_portal.testing.controlled_server import ControlledServer
 from esps_portal.testing.portal_loop import PortalLoop
-from esps_portal.testing.portal_repr import portal_repr
 from esps_portal.testing.record_waits import call_wait
 from esps_portal.testing.scenario_text import scenario_text
 from esps_portal.testing.served import IN_MEMORY, ServerAddress
 from esps_portal.testing.server_controller import ServerController
+from esps_portal.testing.server_repr import portal_repr
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame

@@ -17,9 +17,9 @@ from esps_portal.testing import waiting
 from esps_portal.testing.controlled_server import ControlledServer
 from esps_portal.testing.exchange_controller import ExchangeController
 from esps_portal.testing.portal_loop import PortalLoop
-from esps_portal.testing.portal_repr import proxy_repr
 from esps_portal.testing.scenario_text import scenario_text
 from esps_portal.testing.served import ServerAddress
+from esps_portal.testing.server_repr import proxy_repr
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame

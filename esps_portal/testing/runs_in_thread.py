@@ -13,8 +13,16 @@ __tracebackhide__ = hides_frame
 class RunsInThread:
     """A server in a thread of its own, in ``_thread``, with its `ControlledServer`."""
 
+    host: str
+    port: int
+    _name: str
     _thread: ServerThread
     _server: ControlledServer
+
+    @property
+    def where(self) -> str:
+        """What it is and where, for a report."""
+        return f"{self._name} at {self.host} port {self.port}"
 
     def stop(self) -> None:
         """End it at once. Returns once nothing of it is left."""

@@ -38,11 +38,6 @@ class ThreadedPeer(RunsInThread, PeerController):
         thread = ServerThread(served_peer(config))
         return cls(config.state, thread, thread.start())
 
-    @property
-    def where(self) -> str:
-        """What it is and where, for a report."""
-        return f"peer at {self.host} port {self.port}"
-
     def __dir__(self) -> list[str]:
         # Lending it to a test is for the plugin only.
         return public_names(self, PeerController)

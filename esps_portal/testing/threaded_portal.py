@@ -65,11 +65,6 @@ class ThreadedPortal(RunsInThread, PortalController):
         return cls(portal, thread, thread.start())
 
     @property
-    def where(self) -> str:
-        """What it is and where, for a report."""
-        return f"portal at {self.host} port {self.port}"
-
-    @property
     def connections_reset(self) -> int:
         """How many open connections its resets have ended."""
         return self._thread.connections_reset

@@ -44,7 +44,7 @@ class ThreadedProxy(RunsInThread, ProxyController):
     @property
     def where(self) -> str:
         """What it is and where, for a report."""
-        return f"proxy at {self.host} port {self.port}, upstream {self.upstream}"
+        return f"{super().where}, upstream {self.upstream}"
 
     def note_end_of_test(self) -> None:
         """Pass on what clients have sent; from now on the upstream may end.
