@@ -16,8 +16,8 @@ from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.mock.stubs import Stub
 from esps_portal.mock.verification import find_problems, problem_report
 from esps_portal.protocol.urls import PortalURL
-from esps_portal.services.declaring import DeclaresServices
 from esps_portal.services.service import Service
+from esps_portal.services.service_decorator import DeclaresServices
 from esps_portal.testing import waiting
 from esps_portal.testing.controlled_server import ControlledServer
 from esps_portal.testing.portal_loop import PortalLoop

@@ -22,7 +22,6 @@ from esps_portal.protocol.received_lines import PlainRequest, plain_to_request
 from esps_portal.protocol.registry import VERSIONS
 from esps_portal.protocol.verb_arguments import argument_error, chosen_version
 from esps_portal.services.call import Caller, SyncCall
-from esps_portal.services.declaring import DeclaresServices
 from esps_portal.services.dispatcher import Outcome, PlainAnswers
 from esps_portal.services.replies import (
     busy_reply,
@@ -32,6 +31,7 @@ from esps_portal.services.replies import (
 )
 from esps_portal.services.service import Result, Service
 from esps_portal.services.service_call import ServiceCall
+from esps_portal.services.service_decorator import DeclaresServices
 from esps_portal.services.statistics import Statistics
 from esps_portal.tracebacks import hides_frame
 from esps_portal.user_errors import reraise_interrupt
