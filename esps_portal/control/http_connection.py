@@ -9,12 +9,15 @@ chunks.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterator
+from email.utils import formatdate
 from http import HTTPStatus
 
 import h11
 
-from esps_portal.control.http_messages import BODYLESS, HttpError, RequestHead
+from esps_portal.control.http_messages import BODYLESS, HttpError, Reply, RequestHead
+from esps_portal.control.json_blocks import json_blocks
+from esps_portal.product import PRODUCT
 
 #: Bytes of a request line with its headers: the usual limit of servers (nginx takes four buffers of
 #: 8 KiB, Apache 8 KiB for each line).
@@ -25,14 +28,21 @@ MAX_BODY = 1 << 20
 _MAX_CHUNKS = 4096
 
 _VERSIONS = {b"1.0", b"1.1"}
+_HEADERS = (
+    ("Server", PRODUCT),
+    ("Content-Type", "application/json"),
+    ("Cache-Control", "no-store"),
+    # No web page may embed it as a script, an image or a frame.
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
 
 
 class HttpConnection:
     """What one client has sent, and is to be sent.
 
     For each request call in turn: `next_head` and `next_body`, each again after `receive` while it
-    returns ``None``; `reply_head`, `reply_body` as often as needed, `reply_end`; and
-    `start_next_cycle`.
+    returns ``None``; `encode_reply`; and `start_next_cycle`.
     """
 
     def __init__(self) -> None:
@@ -110,19 +120,32 @@ class HttpConnection:
         """Return ``100 Continue``, for which a client may wait before it sends its body."""
         return self._h11.send(h11.InformationalResponse(status_code=100, headers=[]))
 
-    def reply_head(self, status: int, headers: Iterable[tuple[str, str]], *, close: bool) -> bytes:
-        """Return the beginning of a reply; ``close``: the connection ends after it."""
-        fields = [*headers, ("Connection", "close")] if close else [*headers]
-        reason = HTTPStatus(status).phrase
-        return self._h11.send(h11.Response(status_code=status, headers=fields, reason=reason))
+    def encode_reply(self, reply: Reply, *, close: bool, only_head: bool) -> Iterator[bytes]:
+        """Yield a reply piece by piece; each is encoded when it is asked for.
 
-    def reply_body(self, data: bytes) -> bytes:
-        """Return more of a reply."""
-        return self._h11.send(h11.Data(data=data))
-
-    def reply_end(self) -> bytes:
-        """Return the end of a reply."""
-        return self._h11.send(h11.EndOfMessage())
+        Args:
+            close: the connection ends after it.
+            only_head: without its body, as HEAD wants it.
+        """
+        blocks = json_blocks(reply.value)
+        first, second = next(blocks), next(blocks, b"")
+        headers = [*_HEADERS, ("Date", formatdate(usegmt=True)), *reply.headers.items()]
+        if not second:
+            headers.append(("Content-Length", str(len(first))))
+        if close:
+            headers.append(("Connection", "close"))
+        reason = HTTPStatus(reply.status).phrase
+        head = h11.Response(status_code=reply.status, headers=headers, reason=reason)
+        start = self._h11.send(head)
+        if not only_head:
+            start += self._h11.send(h11.Data(data=first + second))
+        if only_head or not second:
+            yield start + self._h11.send(h11.EndOfMessage())
+            return
+        yield start
+        for block in blocks:
+            yield self._h11.send(h11.Data(data=block))
+        yield self._h11.send(h11.EndOfMessage())
 
     def start_next_cycle(self) -> bool:
         """Get ready for the next request, after a reply; return whether one may come."""

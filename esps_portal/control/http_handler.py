@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Awaitable, Callable
-from email.utils import formatdate
 from functools import partial
 
 import trio
@@ -19,12 +18,10 @@ from esps_portal.control.error_replies import EndedError, reply_of
 from esps_portal.control.guard import Guard
 from esps_portal.control.http_connection import HttpConnection
 from esps_portal.control.http_messages import HttpError, Reply, RequestHead
-from esps_portal.control.json_blocks import json_blocks
 from esps_portal.control.room import Room
 from esps_portal.control.router import EndpointFinder, FoundEndpoint
 from esps_portal.net.stream import Stream, end_with_fin
 from esps_portal.net.turns import ConnectionTurns
-from esps_portal.product import PRODUCT
 
 #: Seconds for which a connection may wait for its next request (nginx: 75).
 IDLE = 75.0
@@ -43,16 +40,6 @@ _LINGER = 1.0
 # Bytes of a body that takes more than a millisecond to parse: a thread does it, and others have
 # their turn meanwhile.
 _LARGE = 16_384
-
-_HEADERS = (
-    ("Server", PRODUCT),
-    ("Content-Type", "application/json"),
-    ("Cache-Control", "no-store"),
-    # No web page may embed it as a script, an image or a frame.
-    ("X-Content-Type-Options", "nosniff"),
-    ("Cross-Origin-Resource-Policy", "same-origin"),
-)
-
 
 _BUSY = Reply.of_error(
     HttpError(503, "too many requests wait already", headers={"Retry-After": "1"})
@@ -170,7 +157,7 @@ class HttpHandler:
                 await self._send(_BUSY, close=True)
             else:
                 while await self._serve_one():
-                    await self._turns.work.next()  # the next request may be there already
+                    pass
             await self._end()
         except (EndedError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass
@@ -282,22 +269,11 @@ class HttpHandler:
             await end_with_fin(self._stream, _LINGER, self._turns.work)
 
     async def _send(self, reply: Reply, *, close: bool, only_head: bool = False) -> None:
-        blocks = json_blocks(reply.value)
-        first, second = next(blocks), next(blocks, b"")
-        headers = [*_HEADERS, ("Date", formatdate(usegmt=True)), *reply.headers.items()]
-        if not second:
-            headers.append(("Content-Length", str(len(first))))
-        start = self._http.reply_head(reply.status, headers, close=close)
-        if only_head:
-            await self._write(start + self._http.reply_end())
-            return
-        await self._write(start + self._http.reply_body(first + second))
-        if second:  # there may be much more to encode
+        pieces = self._http.encode_reply(reply, close=close, only_head=only_head)
+        for piece in pieces:
+            await self._write(piece)
+            # Others have their turn: the next piece, or request, may be there already.
             await self._turns.work.next()
-            for block in blocks:
-                await self._write(self._http.reply_body(block))
-                await self._turns.work.next()
-        await self._write(self._http.reply_end())
 
     async def _write(self, data: bytes) -> None:
         sent = self._stream.send_now(data)
