@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from esps_portal.faults.fault_registry import FaultRegistry
+from esps_portal.journal.journal import Journal
 from esps_portal.journal.transcript import transcript
 from esps_portal.mock.answer_chain import describe_stub
 from esps_portal.mock.never_struck import describe_never_struck
@@ -29,8 +30,7 @@ def find_problems(script: Script) -> list[str]:
         shown = textwrap.indent(visible_lines(trace.rstrip()), "    ")
         found.append(f"service {service} failed:\n{shown}")
     found += _describe_unused(script)
-    found += describe_failed(script.faults)
-    return found + describe_never_struck(script.faults)
+    return found + fault_problems(script.faults)
 
 
 def _describe_unused(script: Script) -> Iterator[str]:
@@ -46,21 +46,35 @@ def _describe_unused(script: Script) -> Iterator[str]:
 
 def problem_report(script: Script, problems: list[str]) -> str:
     """Return the problems and the transcript, as a text for a person."""
+    return report_text(problems, script.faults, script.journal)
+
+
+def fault_problems(faults: FaultRegistry) -> list[str]:
+    """Return a text for each fault whose predicate has raised, and for each that never struck."""
+    # A predicate that has raised matches nothing.
+    failed = [f"the predicate of fault {f} raised {visible(f.failure)}" for f in faults.failed]
+    return failed + describe_never_struck(faults)
+
+
+def report_text(
+    problems: Iterable[str], faults: FaultRegistry, journal: Journal, notes: Iterable[str] = ()
+) -> str:
+    """Return the report on any server: the problems, and the transcript of its journal.
+
+    Args:
+        notes: lines about what is no problem, but may explain one.
+    """
     parts = [
         *problems,
-        *describe_by_chance(script.faults),
+        *_describe_by_chance(faults),
+        *notes,
         "what happened (seconds, where, what):",
-        transcript(script.journal, max_lines=MAX_LINES),
+        transcript(journal, max_lines=MAX_LINES),
     ]
     return "\n".join(parts)
 
 
-def describe_failed(faults: FaultRegistry) -> list[str]:
-    """Return a problem for each fault whose predicate has raised: it then matches nothing."""
-    return [f"the predicate of fault {f} raised {visible(f.failure)}" for f in faults.failed]
-
-
-def describe_by_chance(faults: FaultRegistry) -> list[str]:
+def _describe_by_chance(faults: FaultRegistry) -> list[str]:
     """Return a line for each fault by chance: its seed reproduces what it did."""
     return [
         f"fault by chance, struck {f.happened} time{'s' * (f.happened != 1)}: {f}"

@@ -7,13 +7,11 @@ from collections.abc import Iterator
 from itertools import islice
 
 from esps_portal.journal.shown_bytes import EMPTY, shown_in_lines
-from esps_portal.journal.transcript import transcript
 from esps_portal.mock.answer_chain import describe_stub
 from esps_portal.mock.frame_script import FrameScript, UnexpectedFrame
 from esps_portal.mock.frame_stubs import FrameStub
-from esps_portal.mock.never_struck import describe_never_struck
 from esps_portal.mock.scripted_conversation import ScriptedConversation
-from esps_portal.mock.verification import MAX_LINES, describe_by_chance, describe_failed
+from esps_portal.mock.verification import fault_problems, report_text
 from esps_portal.peer.state import PeerState
 from esps_portal.protocol.escape import visible_lines
 
@@ -25,7 +23,7 @@ _MAX_UNUSED = 100
 
 def find_problems(state: PeerState) -> list[str]:
     """Return a text for each problem; empty if there is none."""
-    script, faults = state.script, state.faults
+    script = state.script
     return [
         *map(_describe_unexpected, script.unexpected),
         *(
@@ -34,21 +32,14 @@ def find_problems(state: PeerState) -> list[str]:
         ),
         *(_describe_unused(script, stub) for stub in islice(script.unused(), _MAX_UNUSED)),
         *map(_describe_unfinished, script.unfinished()),
-        *describe_failed(faults),
-        *describe_never_struck(faults),
+        *fault_problems(state.faults),
         *(f"bytes that are not a frame: {text}" for text in state.leftovers),
     ]
 
 
 def problem_report(state: PeerState, problems: list[str]) -> str:
     """Return the problems and the transcript, as a text for a person."""
-    parts = [
-        *problems,
-        *describe_by_chance(state.faults),
-        "what happened (seconds, where, what):",
-        transcript(state.journal, max_lines=MAX_LINES),
-    ]
-    return "\n".join(parts)
+    return report_text(problems, state.faults, state.journal)
 
 
 def _describe_unexpected(unexpected: UnexpectedFrame) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from esps_portal.journal.transcript import transcript
-from esps_portal.mock.never_struck import describe_never_struck
-from esps_portal.mock.verification import MAX_LINES, describe_by_chance, describe_failed
+from esps_portal.mock.verification import fault_problems, report_text
 from esps_portal.proxy.state import ProxyState
 
 # Connections that are named in a report.
@@ -19,7 +17,7 @@ def find_problems(state: ProxyState, *, may_be_unreachable: bool = False) -> lis
     Args:
         may_be_unreachable: it is not a problem that the upstream could not be reached.
     """
-    found = describe_failed(state.faults) + describe_never_struck(state.faults)
+    found = fault_problems(state.faults)
     if not may_be_unreachable:
         found += [
             f"upstream {state.upstream} could not be reached: {reason} ({_times(count)})"
@@ -30,14 +28,7 @@ def find_problems(state: ProxyState, *, may_be_unreachable: bool = False) -> lis
 
 def problem_report(state: ProxyState, problems: list[str]) -> str:
     """Return the problems and the transcript, as a text for a person."""
-    parts = [
-        *problems,
-        *describe_by_chance(state.faults),
-        *_about_overlapped(state),
-        "what happened (seconds, where, what):",
-        transcript(state.journal, max_lines=MAX_LINES),
-    ]
-    return "\n".join(parts)
+    return report_text(problems, state.faults, state.journal, _about_overlapped(state))
 
 
 def _times(count: int) -> str:
