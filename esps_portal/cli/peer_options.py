@@ -23,7 +23,7 @@ from esps_portal.cli.script_files import (
     scenario_option,
     warn_of_unused,
 )
-from esps_portal.cli.written_files import open_record, written_file_option
+from esps_portal.cli.written_files import open_record, pcap_option, record_option
 
 if TYPE_CHECKING:
     from esps_portal.faults.fault import Fault
@@ -58,12 +58,8 @@ _OPTIONS: tuple[Option, ...] = (
     ),
     click.option("--name", metavar="NAME", help="Which of the [[peers]], if there are several."),
     frame_replay_option(text="Answer as in a recording of a proxy, by whole units."),
-    written_file_option(
-        "--record", text="Append every connection and unit to FILE, as JSON lines."
-    ),
-    written_file_option(
-        "--pcap", text="Append every connection and unit to FILE, as packets for Wireshark."
-    ),
+    record_option,
+    pcap_option,
 )
 
 

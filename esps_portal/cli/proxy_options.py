@@ -17,7 +17,7 @@ from esps_portal.cli.exchange_server import ExchangeServer
 from esps_portal.cli.fault_parameter import fault_option, make_fault
 from esps_portal.cli.options import Option, OptionGroup, add_option_group
 from esps_portal.cli.script_files import ScriptFile, scenario_option, warn_of_unused
-from esps_portal.cli.written_files import open_record, written_file_option
+from esps_portal.cli.written_files import open_record, pcap_option, record_option
 
 if TYPE_CHECKING:
     from esps_portal.faults.fault import Fault
@@ -92,12 +92,8 @@ _OPTIONS: tuple[Option, ...] = (
     ),
     scenario_option(text="Take upstream, framings and faults from the [[proxies]] of a TOML file."),
     click.option("--name", metavar="NAME", help="Which of the [[proxies]], if there are several."),
-    written_file_option(
-        "--record", text="Append every connection and unit to FILE, as JSON lines."
-    ),
-    written_file_option(
-        "--pcap", text="Append every connection and unit to FILE, as packets for Wireshark."
-    ),
+    record_option,
+    pcap_option,
 )
 
 

@@ -23,6 +23,15 @@ def written_file_option(name: str, *, text: str) -> Option:
     return option
 
 
+#: Those of a server of any protocol.
+record_option: Option = written_file_option(
+    "--record", text="Append every connection and unit to FILE, as JSON lines."
+)
+pcap_option: Option = written_file_option(
+    "--pcap", text="Append every connection and unit to FILE, as packets for Wireshark."
+)
+
+
 def open_record(path: Path) -> RecordFile:
     """Open the file to record to; if that fails, print an error and exit 1."""
     from esps_portal.journal.append_file import CannotRecordError  # noqa: PLC0415 - help must not wait
