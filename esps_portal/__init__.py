@@ -11,7 +11,7 @@ parked in the `net.ready_set`, which gives it a turn when there is something to 
 wait for something else, a `server.connection_task` takes over. In both cases `server.reader` passes
 the bytes to `protocol.server_connection`, which splits them into lines and parses each line into a
 request; `protocol.received_lines` finds all plain requests of a read at once. `server.answerer`
-asks `services.portal` for the answer, or a stub first (`mock.scripted`). `server.outcomes`
+asks `services.dispatch` for the answer, or a stub first (`mock.scripted`). `server.outcomes`
 carries the answer out: it writes a reply through `net.writer`, starts a running call
 (`server.call_tasks`), or ends the connection. If a fault strikes, `faults.plan` turns the reply
 into a list of actions, and `server.reply_writer` has a `net.fault_writer` perform them.
@@ -23,7 +23,7 @@ load balancer, `net.proxy_header_reader` reads the client's address.
 
 **A request over UDP.** `net.datagram_socket` reads (a flood goes through `net.fair_queue`, in turns
 by sender). `server.datagrams` passes each datagram to `protocol.datagram_server`, asks
-`services.portal`, and sends the reply. Running calls are in `server.datagram_calls`;
+`services.dispatch`, and sends the reply. Running calls are in `server.datagram_calls`;
 `net.datagram_fault_writer` performs faults.
 
 **Any protocol through a proxy.** `proxy.serving` accepts, and connects to the upstream.
@@ -90,7 +90,7 @@ if TYPE_CHECKING:
     from esps_portal.server.serving import ServerConfig as ServerConfig
     from esps_portal.server.serving import serve as serve
     from esps_portal.services.call import CallContext as CallContext
-    from esps_portal.services.portal import Portal as Portal
+    from esps_portal.services.dispatch import Portal as Portal
 else:
     from esps_portal.exports import lazy_exports
 
@@ -103,7 +103,7 @@ else:
             "Limits": "protocol.limits",
             "Listeners": "net.listeners",
             "PeerError": "protocol.errors",
-            "Portal": "services.portal",
+            "Portal": "services.dispatch",
             "ProtocolError": "protocol.errors",
             "ReplyError": "protocol.errors",
             "ServerConfig": "server.serving",

@@ -57,7 +57,7 @@ class ScriptedServer:
         """Replace all stubs and faults by those of the files and options; on error keep all."""
         from esps_portal.mock.scripted import ScriptedPortal  # noqa: PLC0415 - help must not wait
         from esps_portal.protocol.limits import Limits  # noqa: PLC0415 - the same
-        from esps_portal.services.portal import Portal  # noqa: PLC0415 - the same
+        from esps_portal.services.dispatch import Portal  # noqa: PLC0415 - the same
 
         options = self.options
         scenario = None if options.scenario is None else options.scenario.reread()

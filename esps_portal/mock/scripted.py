@@ -20,8 +20,8 @@ from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Reply, Request, error_reply
 from esps_portal.protocol.received_lines import PlainRequest, plain_to_request
 from esps_portal.services.call import Caller
+from esps_portal.services.dispatch import Portal
 from esps_portal.services.dispatcher import Outcome, PlainAnswers
-from esps_portal.services.portal import Portal
 from esps_portal.services.replies import busy_reply, result_error
 from esps_portal.services.service import CloseAfter, Service
 from esps_portal.services.statistics import Statistics

@@ -6,7 +6,7 @@ from esps_portal.protocol.limits import Limits
 from esps_portal.services.builtin import counting_services, sync_services
 from esps_portal.services.builtin_async import async_services
 from esps_portal.services.builtin_faulty import faulty_services
-from esps_portal.services.portal import Portal
+from esps_portal.services.dispatch import Portal
 
 #: The order of LIST, which is that of the table in the specification.
 ORDER = (

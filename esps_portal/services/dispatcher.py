@@ -1,6 +1,6 @@
 """The interface through which a server has requests answered.
 
-`esps_portal.services.portal` has the portal itself; `esps_portal.mock.scripted` puts stubs before
+`esps_portal.services.dispatch` has the portal itself; `esps_portal.mock.scripted` puts stubs before
 one.
 """
 
