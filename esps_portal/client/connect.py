@@ -95,6 +95,7 @@ async def _connect_tcp(url: PortalURL) -> socket.socket:
     except OSError as error:
         raise connect_error(_first_cause(error), url) from error
     connected = socket.socket(fileno=stream.socket.detach())
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)  # ESPS-TCP-25
     connected.setblocking(False)  # noqa: FBT003 - the standard library's own signature
     return connected
 

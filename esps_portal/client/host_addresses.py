@@ -63,6 +63,7 @@ def connect_tcp(infos: Sequence[AddressInfo], deadline: float) -> socket.socket:
         sock = socket.socket(family, kind, protocol)
         try:
             sock.settimeout(socket_timeout(deadline - now_before(deadline)))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)  # ESPS-TCP-25
             sock.connect(address)
         except BaseException as error:
             sock.close()

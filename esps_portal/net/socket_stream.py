@@ -60,6 +60,8 @@ class SocketStream:
     ) -> None:
         connected.setblocking(False)  # noqa: FBT003 - the standard library's own signature
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Else a byte that is sent as urgent, as telnet does, would be lost (RFC 6093, section 6).
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         if not is_kept_alive(connected):  # its listener may have been
             keep_alive(connected)  # finds a peer that vanished during a silent call
         self._socket = connected

@@ -49,8 +49,6 @@ class WatchedStream(SocketStream):
         turns: ConnectionTurns | None = None,
     ) -> None:
         super().__init__(connected, silence, tls)
-        # Else a byte sent as urgent, as telnet does, would be lost (RFC 6093, section 6).
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         self.turns: ConnectionTurns = turns or ConnectionTurns()
         self.has_ended: bool = False
         self.is_broken: bool = False

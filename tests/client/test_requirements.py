@@ -251,6 +251,25 @@ async def test_a_server_that_never_has_room_is_not_asked_indefinitely(
 
 
 @both_clients
+async def test_an_urgent_octet_belongs_to_its_line(ask: Ask) -> None:  # ESPS-TCP-25
+    replies: list[object] = []
+
+    async def call(url: str) -> None:
+        replies.append(await ask(url))
+
+    async with listener() as server, trio.open_nursery() as nursery:
+        nursery.start_soon(call, tcp_url(server))
+        async with await server.accept() as stream:
+            await stream.send_all(GREETING)
+            (request,) = await lines_until(stream, 1)
+            await stream.send_all(request.partition(b" ")[0] + b" OK h")
+            await stream.socket.send(b"e", socket.MSG_OOB)
+            await stream.send_all(b"y\n")
+            await stream.receive_some()  # QUIT, or the end
+    assert replies == [(b"hey",)]
+
+
+@both_clients
 @pytest.mark.parametrize("most", [0, 1])
 async def test_a_request_is_padded_as_often_as_it_may_be_sent_again(
     ask: Ask, most: int, monkeypatch: pytest.MonkeyPatch

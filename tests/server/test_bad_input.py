@@ -180,6 +180,16 @@ def test_pipelined(portal: RunningServer) -> None:
         assert any(a.startswith(answer) for a in got)
 
 
+def test_an_urgent_octet_belongs_to_its_line(portal: RunningServer) -> None:  # ESPS-TCP-24
+    with connect(portal) as peer, peer.makefile("rb") as lines:
+        peer.sendall(b"first PING\na PI")
+        peer.send(b"x", socket.MSG_OOB)
+        peer.sendall(b"NG\nz QUIT\n")
+        _, _, answer, last = lines.read().splitlines()
+    assert answer.startswith(b"a ERR unknown-verb")
+    assert last == b"z OK"
+
+
 @cases(("line", "answer"), [case for case in LINES if len(case[0]) < 1000])
 def test_over_udp(line: bytes, answer: bytes, portal: RunningServer) -> None:
     """A tagged error where it fits three times the request, else silence (ESPS-UDP-4)."""
