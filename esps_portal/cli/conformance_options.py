@@ -198,7 +198,7 @@ class ReportFiles:
             _write(path, b"")
 
     def write(self, all_results: Sequence[Results], texts: Texts) -> None:
-        """Write them; if that fails, print an error and exit 1."""
+        """Write the files; if that fails, print an error and exit 1."""
         from esps_portal.conformance.capture import capture_of  # noqa: PLC0415 - help must not wait for it
         from esps_portal.conformance.html_report import html_report  # noqa: PLC0415 - the same
         from esps_portal.conformance.junit import junit_report  # noqa: PLC0415 - the same

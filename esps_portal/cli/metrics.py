@@ -61,7 +61,7 @@ class ServedMetrics:
         return cls(address, metrics)
 
     async def open(self, nursery: trio.Nursery, listeners: Listeners) -> str:
-        """Serve them until the nursery is cancelled; return the URL of the metrics.
+        """Serve the metrics until the nursery is cancelled; return their URL.
 
         Args:
             listeners: those of the portal; it is healthy until they shut down.

@@ -251,7 +251,7 @@ class ServerCommand(click.Command):
         write_options(self.get_params(ctx), ctx, formatter)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse them.
+        """Parse the arguments, of which a server takes none.
 
         Raises:
             click.UsageError: there is an argument.

@@ -15,7 +15,7 @@ PrintReply = Callable[[str, tuple[bytes, ...]], None]
 
 
 def print_text(kind: str, row: tuple[bytes, ...]) -> None:
-    """Print them separated by spaces, escaped; on a terminal those of the OK are bold."""
+    """Print the arguments separated by spaces, escaped; on a terminal those of an OK are bold."""
     line = " ".join(escaped(arg) for arg in row)
     if kind == "data":
         click.echo(line)

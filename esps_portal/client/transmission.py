@@ -65,7 +65,7 @@ class Transmission:
         return True
 
     def repeat(self, now: float, received: bytes) -> None:
-        """Let it be sent once more, now.
+        """Make the datagram due once more, now.
 
         Args:
             received: the beginning of what came and is not ESPS/1, for the error.

@@ -80,7 +80,7 @@ class PreparedServer:
     on_fault: Callable[[Fault], None]
 
     async def start(self, nursery: trio.Nursery) -> NamedServer:
-        """Start it; return it once it listens.
+        """Start the server; return it once it listens.
 
         Raises:
             ScenarioError: it would relay to itself.

@@ -126,7 +126,7 @@ PEERS: ServerKind[PlannedPeer, PeerState] = ServerKind(
 def servers_beside(
     nursery: trio.Nursery, on_fault: Callable[[Fault], None] = lambda _: None
 ) -> dict[str, NamedServers]:
-    """Return them by their kind, which is the name of the resource; there are none yet.
+    """Return the servers of each kind, none yet; a kind has the name of its resource.
 
     Args:
         nursery: where they run.

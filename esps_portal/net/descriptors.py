@@ -61,14 +61,14 @@ class SpareDescriptor:
                 self._descriptor = os.open(os.devnull, os.O_RDONLY)
 
     def give_up(self) -> None:
-        """Close it."""
+        """Close the descriptor."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[None]:
-        """Free it inside a ``with`` block, and take it again after that."""
+        """Free the descriptor inside a ``with`` block, and open it again after that."""
         self.give_up()
         try:
             yield

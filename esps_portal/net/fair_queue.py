@@ -67,7 +67,7 @@ class FairQueue(Generic[DatagramT]):
         return (waiting.held if waiting else 0) + size + _OVERHEAD <= self._free
 
     def add(self, address: Address, datagram: DatagramT, size: int) -> None:
-        """Add one for which there is room."""
+        """Add a datagram for which there is room."""
         size += _OVERHEAD
         waiting = self._by_address.get(address)
         if waiting is None:

@@ -38,7 +38,7 @@ class Closable(Protocol):
     """A socket, or an object that owns one."""
 
     def close(self) -> None:
-        """Close it."""
+        """Close the descriptor."""
 
 
 def close_socket(sock: Closable) -> None:

@@ -46,5 +46,5 @@ def keep_alive(
 
 
 def is_kept_alive(sock: socket.socket) -> bool:
-    """Whether that was done: to a socket, or to the listener that has accepted it."""
+    """Whether `keep_alive` was called: for a socket, or for the listener that accepted it."""
     return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))

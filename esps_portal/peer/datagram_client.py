@@ -80,7 +80,7 @@ class DatagramClient:
         self._tracker.explain()
 
     def closed(self, now: float) -> None:
-        """Forget it."""
+        """End what is going on with the client, which is forgotten."""
         for exchange in sorted(self._open, key=lambda each: each.record.number):
             self.end(exchange, now)
         self._tracker.closed()

@@ -130,5 +130,5 @@ class Call:
             await self.send(reply)
 
     async def run(self) -> Reply:
-        """Execute it, and return the final reply. Only `trio.Cancelled` leaves it."""
+        """Execute the call, and return its final reply. Raises nothing but `trio.Cancelled`."""
         raise NotImplementedError

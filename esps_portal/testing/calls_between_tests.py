@@ -48,11 +48,11 @@ class CallsBetweenTests:
             self._others += count
 
     def rows(self) -> list[Row]:
-        """Return them as plain values."""
+        """Return the calls as plain values."""
         return [(*key, counted.after, counted.count) for key, counted in self._counted.items()]
 
     def add(self, rows: Iterable[Row]) -> None:
-        """Add those of another process."""
+        """Add the calls of another process."""
         for call, is_expected, after, count in rows:
             self.note(call, is_expected=is_expected, after=after, count=count)
 

@@ -26,7 +26,7 @@ class Ports(Protocol):
     """Ports that can be taken out of service."""
 
     def down(self, how: OutageKind) -> None:
-        """Take them out of service, in this way; see `PortControl.down`."""
+        """Take the ports out of service; see `PortControl.down`."""
 
     def up(self) -> None:
         """Accept connections again."""

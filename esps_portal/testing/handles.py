@@ -53,11 +53,11 @@ class PlacedFault:
         return self
 
     def remove(self) -> None:
-        """End it. Replies that it has already affected stay as they are."""
+        """End the fault. Replies that it has already affected stay as they are."""
         self._loop.run(lambda: self._faults.remove(self.fault))
 
     def wait_for(self, count: int = 1, timeout: float = 1.0) -> None:
-        """Wait until it has struck ``count`` times, counted from when it was placed.
+        """Wait until the fault has struck ``count`` times, counted from when it was placed.
 
         Args:
             count: a positive integer.
@@ -135,7 +135,7 @@ class Outage:
     is_over: bool = False
 
     def up(self) -> None:
-        """End it. The portal is up again when its last outage has ended."""
+        """End the outage. The portal is up again when its last outage has ended."""
         self.is_over = True
         self._end(self)
 

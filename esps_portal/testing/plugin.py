@@ -129,7 +129,7 @@ def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 - a class of xdist
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """List them; those that a stub of the session answered only with ``-v``."""
+    """List the calls between tests; with ``-v`` also those that a stub of the session answered."""
     lines = config.stash[_CALLS].report(with_expected=config.option.verbose > 0)
     if lines:
         terminalreporter.section("esps-portal: calls while no test had the portal")

@@ -21,10 +21,10 @@ class FunctionRunner(Protocol):
     """What runs a function in the portal's loop."""
 
     def run(self, function: Callable[[], _Result]) -> _Result:
-        """Run it, and return its result."""
+        """Run a function, and return its result."""
 
     def access(self, function: Callable[[], _Result]) -> _Result:
-        """Run one that uses nothing of trio: maybe in this thread, while the loop sleeps."""
+        """Run a function without trio in it: maybe in this thread, while the loop sleeps."""
 
 
 class PortalLoop(FunctionRunner, Protocol):

@@ -35,7 +35,7 @@ class Reviewable(Protocol):
         """Do `review` and reset it; from then on the test cannot use it."""
 
     def stop(self) -> None:
-        """End it at once."""
+        """End the server at once."""
 
 
 _Own = TypeVar("_Own", bound=Reviewable)
@@ -124,7 +124,7 @@ class StartedByTest(Generic[_Own]):
     has_ended: bool = False
 
     def start(self, begin: Callable[[], _Own], *, strict: bool | None) -> _Own:
-        """Start one.
+        """Start a server, which ends with the test.
 
         Raises:
             PortalEndedError: the test has ended: nobody would review it, or end it.

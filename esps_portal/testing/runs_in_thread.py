@@ -25,7 +25,7 @@ class RunsInThread:
         return f"{self._name} at {self.host} port {self.port}"
 
     def stop(self) -> None:
-        """End it at once. Returns once nothing of it is left."""
+        """End the server at once. Returns once nothing of it is left."""
         self._thread.stop()
 
     @property

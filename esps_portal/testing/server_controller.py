@@ -60,7 +60,7 @@ class ServerController(PlacesFaults):
         self._product = product
 
     def down(self, how: OutageKind = "refuse") -> Outage:
-        """Take it out of service, from now until the ``with`` block ends.
+        """Take the server out of service, from now until the ``with`` block ends.
 
         ``with portal.down(how="silent"): ...``. The port stays ours all the time. A proxy is down
         for clients and upstream alike. Outages may overlap: the latest in force says how; it is up
@@ -140,7 +140,7 @@ class ServerController(PlacesFaults):
     # -- the end of a test
 
     def verify(self) -> None:
-        """Check that it was used as expected; see the class.
+        """Check that the server was used as expected; see the class.
 
         What clients have sent before is answered first: that takes at most 50 ms, or half a second
         where the server behind a proxy does not answer a connect. (Inside trio let your own loop

@@ -51,7 +51,7 @@ class ServerThread:
         self.connections_reset: int = 0
 
     def start(self) -> ServerAddress:
-        """Start it. Returns where, once it listens.
+        """Start the server. Returns where it listens, once it does.
 
         Raises:
             CannotBindError: an address cannot be bound.
@@ -65,7 +65,7 @@ class ServerThread:
             raise copy.copy(error) from error
 
     def stop(self) -> None:
-        """End it at once. Returns once nothing of it is left."""
+        """End the server at once. Returns once nothing of it is left."""
         self._thread.stop()
 
     @property

@@ -97,7 +97,7 @@ class SessionPortal:
         return stub
 
     def stop(self) -> None:
-        """End it, if there is one."""
+        """End the portal, if it runs."""
         if self._portal is not None:
             with contextlib.suppress(PortalEndedError):
                 self._note(self._portal.acquire(_finished_calls))

@@ -33,7 +33,7 @@ class ThreadedPeer(RunsInThread, PeerController):
 
     @classmethod
     def start(cls, framing: Framing | None = None, **options: Unpack[PeerOptions]) -> Self:
-        """Start one; see `peer_in_thread`, which also ends it."""
+        """Start a peer; see `peer_in_thread`, which also ends it."""
         config = peer_config(framing, options)
         thread = ServerThread(served_peer(config))
         return cls(config.state, thread, thread.start())

@@ -49,7 +49,7 @@ class ThreadedPortal(RunsInThread, PortalController):
         authority: Authority | None = None,
         **options: Unpack[PortalOptions],
     ) -> Self:
-        """Start one; see `serve_in_thread`, which also ends it.
+        """Start a portal; see `serve_in_thread`, which also ends it.
 
         Args:
             permanent: stubs that survive resets.

@@ -35,7 +35,7 @@ class ThreadedProxy(RunsInThread, ProxyController):
 
     @classmethod
     def start(cls, upstream: str, **options: Unpack[ProxyOptions]) -> Self:
-        """Start one; see `proxy_in_thread`, which also ends it."""
+        """Start a proxy; see `proxy_in_thread`, which also ends it."""
         config = proxy_config(upstream, options)
         thread = ServerThread(served_proxy(config))
         may_be_unreachable = options.get("unreachable") == "ok"
