@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import attrs
 import trio
@@ -179,24 +180,7 @@ class CallTasks:
 
     async def _run(self, call: Call, running: RunningCall, task: _Task) -> None:
         replies, exchange = self._replies, task.exchange
-
-        async def send(reply: Reply) -> None:
-            try:
-                if running.state is CallState.RUNNING:
-                    line = reply.encode()
-                    exchange.add(line)
-                    await replies.write(line, exchange, final=False, must_send=False)
-                await self._shared.lines.next()  # the others first: they may be thousands
-                await replies.writer.flush()
-            except trio.BrokenResourceError as error:
-                # The client's doing, not the service's: it is cancelled, as by CANCEL.
-                replies.end_for(reason_of(error))
-                await trio.lowlevel.checkpoint_if_cancelled()
-            except trio.ClosedResourceError:
-                # The connection has ended without this call, which ignores its cancellation.
-                await trio.lowlevel.checkpoint()
-
-        call.send = send
+        call.send = partial(self._send_data, running, exchange)
         try:
             with task.task_scope:
                 with task.call_scope:
@@ -210,15 +194,39 @@ class CallTasks:
             replies.end_for(reason_of(error))
         finally:
             exchange.end(FAULTED if exchange.plan and exchange.plan.has_begun else ABORTED)
-            self.last_ended = trio.current_time()
-            if running.state is not CallState.ENDED:
-                # Its connection ends. A CANCEL that has already come must not find the call.
-                self._protocol.finish(running)
-            del self._tasks[running]
-            self._shared.running -= 1
-            if self._one_ended is not None:
-                self._one_ended.set()
-                self._one_ended = None
+            self._forget(running)
+
+    def _forget(self, running: RunningCall) -> None:
+        """Note that the task of a call has ended."""
+        self.last_ended = trio.current_time()
+        if running.state is not CallState.ENDED:
+            # Its connection ends. A CANCEL that has already come must not find the call.
+            self._protocol.finish(running)
+        del self._tasks[running]
+        self._shared.running -= 1
+        if self._one_ended is not None:
+            self._one_ended.set()
+            self._one_ended = None
+
+    async def _send_data(
+        self, running: RunningCall, exchange: PortalExchange, reply: Reply
+    ) -> None:
+        """Send a DATA line, unless the call is cancelled; wait while the client does not read."""
+        replies = self._replies
+        try:
+            if running.state is CallState.RUNNING:
+                line = reply.encode()
+                exchange.add(line)
+                await replies.write(line, exchange, final=False, must_send=False)
+            await self._shared.lines.next()  # the others first: they may be thousands
+            await replies.writer.flush()
+        except trio.BrokenResourceError as error:
+            # The client's doing, not the service's: it is cancelled, as by CANCEL.
+            replies.end_for(reason_of(error))
+            await trio.lowlevel.checkpoint_if_cancelled()
+        except trio.ClosedResourceError:
+            # The connection has ended without this call, which ignores its cancellation.
+            await trio.lowlevel.checkpoint()
 
     async def _write_final(self, line: bytes, exchange: PortalExchange) -> None:
         # A cancelled call's line need not be sent, unless it is partly sent already.
