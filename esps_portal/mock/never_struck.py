@@ -9,7 +9,6 @@ import attrs
 
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
-from esps_portal.faults.fault_types import FAULT_TYPES
 from esps_portal.faults.selectors import works_over
 from esps_portal.faults.target import FaultTarget, MissReason, NearMiss
 from esps_portal.journal.records import RecordedConnection, RecordedExchange
@@ -125,36 +124,43 @@ def _most_in_common(data: bytes, wanted: bytes) -> int:
     return matcher.find_longest_match().size
 
 
-def _reason(  # noqa: C901, PLR0911 - one for each reason
-    fault: Fault, miss: NearMiss
-) -> str:
+def _reason(fault: Fault, miss: NearMiss) -> str:  # noqa: PLR0911 - one for each reason
     target = miss.target
-    if miss.reason is MissReason.TRANSPORT:
-        transport = target.transport.upper()
-        if target.transport in FAULT_TYPES[fault.kind].transports:
-            return f"it came over {transport}, not {' or '.join(fault.transports).upper()}"
-        return f"it came over {transport}; {works_over(fault.kind)}"
-    if miss.reason is MissReason.SERVICE:
-        if target.service is None:
-            return f"it calls no service; the fault is for {fault.service!r}"
-        return f"service is {describe_argument(target.service)}, not {fault.service!r}"
-    if miss.reason is MissReason.CONNECTION:
-        return _never_came("connection", fault.connection, fault.counts.connections) or (
-            f"it is connection {miss.connection_number}, not {_list(fault.connection)}"
-        )
-    if miss.reason is MissReason.REQUEST:
-        return _never_came("request", fault.request, fault.counts.requests)
-    if miss.reason is MissReason.REPLY:
-        return _no_such_reply(fault, target)
-    if miss.reason is MissReason.MATCH:
-        return f"'{shown_in_line(target.request_data)}' does not match {fault.match}"
-    if miss.reason is MissReason.AGE:
-        return f"the connection was {target.age:.3f} s old, not {fault.age:g} s"
-    if miss.reason is MissReason.REPLY_MATCH:
-        return f"its reply does not match {fault.reply_match}"
-    if miss.reason is MissReason.CLAIMED:
-        return "an earlier fault struck it"
+    match miss.reason:
+        case MissReason.TRANSPORT:
+            return _why_not_over(target.transport, fault)
+        case MissReason.SERVICE:
+            return _why_not_service(target.service, fault)
+        case MissReason.CONNECTION:
+            return _never_came("connection", fault.connection, fault.counts.connections) or (
+                f"it is connection {miss.connection_number}, not {_list(fault.connection)}"
+            )
+        case MissReason.REQUEST:
+            return _never_came("request", fault.request, fault.counts.requests)
+        case MissReason.REPLY:
+            return _no_such_reply(fault, target)
+        case MissReason.MATCH:
+            return f"'{shown_in_line(target.request_data)}' does not match {fault.match}"
+        case MissReason.AGE:
+            return f"the connection was {target.age:.3f} s old, not {fault.age:g} s"
+        case MissReason.REPLY_MATCH:
+            return f"its reply does not match {fault.reply_match}"
+        case MissReason.CLAIMED:
+            return "an earlier fault struck it"
     return "no reply was sent that it could change"
+
+
+def _why_not_service(service: bytes | None, fault: Fault) -> str:
+    if service is None:
+        return f"it calls no service; the fault is for {fault.service!r}"
+    return f"service is {describe_argument(service)}, not {fault.service!r}"
+
+
+def _why_not_over(transport: str, fault: Fault) -> str:
+    came = f"it came over {transport.upper()}"
+    if transport in fault.type.transports:
+        return f"{came}, not {' or '.join(fault.transports).upper()}"
+    return f"{came}; {works_over(fault.kind)}"
 
 
 def _no_such_reply(fault: Fault, target: FaultTarget) -> str:
