@@ -79,6 +79,27 @@ async def _judge(command: Sequence[str], case: ClientCase) -> None:
         server = await TcpServer.open(case, values)
     else:
         server = await UdpServer.open(case, values)
+    status, printed = await _run_client(command, case, server)
+    server.finish()
+    if server.fault is not None:
+        raise server.fault
+    if status is None:
+        raise MismatchError("time", f"it ends within {case.seconds:g} s", came_text="it still runs")
+    if not server.reached:
+        raise MismatchError("line", "it connects", came_text="it has not connected")
+    if case.asked and not server.asked:
+        raise MismatchError("line", "a call: TAG CALL echo hi", came_text="it has not come")
+    _judge_result(case, values, status, printed)
+
+
+async def _run_client(
+    command: Sequence[str], case: ClientCase, server: TcpServer | UdpServer
+) -> tuple[int | None, bytes]:
+    """Serve a client until it ends, or the verdict is known, or its time is over.
+
+    Returns:
+        Its exit status, `None` where it has not ended, and what it printed.
+    """
     status, printed = None, b""
     try:
         process = await _start(command, case, server.url)
@@ -93,16 +114,7 @@ async def _judge(command: Sequence[str], case: ClientCase) -> None:
             nursery.cancel_scope.cancel()
     finally:
         server.close()
-    server.finish()
-    if server.fault is not None:
-        raise server.fault
-    if status is None:
-        raise MismatchError("time", f"it ends within {case.seconds:g} s", came_text="it still runs")
-    if not server.reached:
-        raise MismatchError("line", "it connects", came_text="it has not connected")
-    if case.asked and not server.asked:
-        raise MismatchError("line", "a call: TAG CALL echo hi", came_text="it has not come")
-    _judge_result(case, values, status, printed)
+    return status, printed
 
 
 def _judge_result(case: ClientCase, values: CaseValues, status: int, printed: bytes) -> None:
