@@ -23,7 +23,7 @@ from typing import Protocol
 import trio
 
 
-class Guest(Protocol):
+class Connection(Protocol):
     """A connection that takes a place, or waits for one."""
 
     @property
@@ -63,18 +63,18 @@ class Room:
 
         room = Room(2)
         await room.until_not_full()
-        room.enter(guest)  # which is admitted, now or later, refused, or shut down
-        room.release(guest)  # it has had its last reply
-        room.leave(guest)
+        room.enter(connection)  # which is admitted, now or later, refused, or shut down
+        room.release(connection)  # it has had its last reply
+        room.leave(connection)
     """
 
     def __init__(self, places: int) -> None:
         self._places = places
-        self._served: dict[Guest, None] = {}
+        self._served: dict[Connection, None] = {}
         # In the order of coming.
-        self._waiting: dict[Guest, None] = {}
-        self._refused: dict[Guest, None] = {}
-        self._released: dict[Guest, None] = {}
+        self._waiting: dict[Connection, None] = {}
+        self._refused: dict[Connection, None] = {}
+        self._released: dict[Connection, None] = {}
         self._not_full = trio.lowlevel.ParkingLot()
 
     @property
@@ -92,46 +92,46 @@ class Room:
         """Whether somebody waits for room."""
         return bool(self._waiting)
 
-    def enter(self, guest: Guest) -> None:
+    def enter(self, connection: Connection) -> None:
         """Admit a newcomer as soon as there is room."""
-        self._waiting[guest] = None
+        self._waiting[connection] = None
         self.settle()
 
-    def release(self, guest: Guest) -> None:
+    def release(self, connection: Connection) -> None:
         """Note that one has had its last reply; where too many had, the first of them is ended."""
-        self._remove(guest)
-        self._released[guest] = None
+        self._remove(connection)
+        self._released[connection] = None
         if len(self._released) > self._places:
             first = next(iter(self._released))
             del self._released[first]
             first.abort()
         self.settle()
 
-    def leave(self, guest: Guest) -> None:
+    def leave(self, connection: Connection) -> None:
         """Note that one has ended."""
-        self._remove(guest)
+        self._remove(connection)
         self.settle()
 
-    def _remove(self, guest: Guest) -> None:
+    def _remove(self, connection: Connection) -> None:
         for group in (self._served, self._waiting, self._refused, self._released):
-            group.pop(guest, None)
+            group.pop(connection, None)
 
-    def refuse(self, guest: Guest) -> None:
+    def refuse(self, connection: Connection) -> None:
         """Refuse one that waits for room, if it still does."""
-        if guest in self._waiting:
-            del self._waiting[guest]
-            self._refused[guest] = None
-            guest.refuse()
+        if connection in self._waiting:
+            del self._waiting[connection]
+            self._refused[connection] = None
+            connection.refuse()
 
     def settle(self) -> None:
         """Admit or refuse those that wait, where that can be decided now."""
         while self._waiting:
             if len(self._served) < self._places or self._make_room():
-                guest = next(iter(self._waiting))
-                del self._waiting[guest]
-                self._served[guest] = None
-                guest.admit()
-            elif all(guest.is_held for guest in self._served):
+                connection = next(iter(self._waiting))
+                del self._waiting[connection]
+                self._served[connection] = None
+                connection.admit()
+            elif all(connection.is_held for connection in self._served):
                 self.refuse(next(iter(self._waiting)))
             else:
                 break
@@ -143,9 +143,9 @@ class Room:
         waiting = [
             (each.waits_since, each) for each in self._served if each.waits_since is not None
         ]
-        for _, guest in sorted(waiting, key=itemgetter(0)):
-            if guest.gives_way:
-                del self._served[guest]
-                guest.shut_down()
+        for _, connection in sorted(waiting, key=itemgetter(0)):
+            if connection.gives_way:
+                del self._served[connection]
+                connection.shut_down()
                 return True
         return False

@@ -11,7 +11,7 @@ PLACES = 3
 
 
 @attrs.define(eq=False)
-class Guest:
+class Connection:
     """What a connection does, and what it was told."""
 
     waits_since: float | None = None
@@ -32,8 +32,8 @@ class Guest:
         self.told += "aborted "
 
 
-def told(guests: list[Guest]) -> list[str]:
-    return [guest.told.strip() for guest in guests]
+def told(connections: list[Connection]) -> list[str]:
+    return [connection.told.strip() for connection in connections]
 
 
 @pytest.fixture
@@ -41,51 +41,53 @@ def room() -> Room:
     return Room(PLACES)
 
 
-def entered(room: Room, guests: list[Guest]) -> list[Guest]:
-    for guest in guests:
-        room.enter(guest)
-    return guests
+def entered(room: Room, connections: list[Connection]) -> list[Connection]:
+    for connection in connections:
+        room.enter(connection)
+    return connections
 
 
 def test_who_is_idle_for_the_longest_gives_way(room: Room) -> None:
-    guests = entered(room, [Guest(0.5, gives_way=False), Guest(2.0), Guest(1.0)])
-    newcomers = entered(room, [Guest(None)])
-    assert told(guests) == ["admitted", "admitted", "admitted shut down"]
-    newcomers += entered(room, [Guest(None)])
-    assert told(guests) == ["admitted", "admitted shut down", "admitted shut down"]
+    connections = entered(
+        room, [Connection(0.5, gives_way=False), Connection(2.0), Connection(1.0)]
+    )
+    newcomers = entered(room, [Connection(None)])
+    assert told(connections) == ["admitted", "admitted", "admitted shut down"]
+    newcomers += entered(room, [Connection(None)])
+    assert told(connections) == ["admitted", "admitted shut down", "admitted shut down"]
     assert told(newcomers) == ["admitted", "admitted"]
     assert not room.is_wanted
 
 
 def test_a_newcomer_waits_for_one_that_is_answered(room: Room) -> None:
-    guests = entered(room, [Guest(), Guest(is_held=True), Guest(is_held=True)])
-    newcomers = entered(room, [Guest(), Guest()])
+    connections = entered(room, [Connection(), Connection(is_held=True), Connection(is_held=True)])
+    newcomers = entered(room, [Connection(), Connection()])
     assert told(newcomers) == ["", ""]
     assert room.is_wanted
-    room.leave(guests[0])
+    room.leave(connections[0])
     assert told(newcomers) == ["admitted", ""]
     newcomers[0].waits_since = 5.0
     room.settle()
     assert told(newcomers) == ["admitted shut down", "admitted"]
     assert not room.is_wanted
-    assert told(guests) == ["admitted"] * 3
+    assert told(connections) == ["admitted"] * 3
 
 
 def test_a_newcomer_is_refused_where_all_wait_themselves(room: Room) -> None:
-    guests = entered(room, [Guest(is_held=True), Guest(is_held=True), Guest()])
-    newcomers = entered(room, [Guest(), Guest()])
-    guests[2].is_held = True
+    connections = entered(room, [Connection(is_held=True), Connection(is_held=True), Connection()])
+    newcomers = entered(room, [Connection(), Connection()])
+    connections[2].is_held = True
     room.settle()
     assert told(newcomers) == ["refused", "refused"]
     room.leave(newcomers[0])
-    room.leave(guests[0])
-    assert told(entered(room, [Guest()])) == ["admitted"]
+    room.leave(connections[0])
+    assert told(entered(room, [Connection()])) == ["admitted"]
 
 
 async def test_it_is_full_while_as_many_wait_as_are_served(room: Room) -> None:
-    guests = entered(room, [Guest() for _ in range(PLACES)])
+    connections = entered(room, [Connection() for _ in range(PLACES)])
     assert not room.is_full
-    newcomers = entered(room, [Guest() for _ in range(PLACES)])
+    newcomers = entered(room, [Connection() for _ in range(PLACES)])
     assert room.is_full
     # Who is refused takes room as long as it reads that.
     room.refuse(newcomers[0])
@@ -98,27 +100,27 @@ async def test_it_is_full_while_as_many_wait_as_are_served(room: Room) -> None:
         assert nursery.child_tasks
         room.leave(newcomers[0])
     assert not room.is_full
-    room.leave(guests[0])
+    room.leave(connections[0])
     assert told(newcomers[1:]) == ["admitted", ""]
 
 
 def test_who_has_had_its_last_reply_gives_its_place_back(room: Room) -> None:
-    guests = entered(room, [Guest() for _ in range(PLACES)])
-    newcomers = entered(room, [Guest(), Guest()])
-    room.release(guests[1])
+    connections = entered(room, [Connection() for _ in range(PLACES)])
+    newcomers = entered(room, [Connection(), Connection()])
+    room.release(connections[1])
     assert told(newcomers) == ["admitted", ""]
-    assert told(guests) == ["admitted"] * PLACES
+    assert told(connections) == ["admitted"] * PLACES
     room.refuse(newcomers[1])
     room.release(newcomers[1])
-    newcomers += entered(room, [Guest() for _ in range(PLACES - 1)])
+    newcomers += entered(room, [Connection() for _ in range(PLACES - 1)])
     assert not room.is_full, "who has read that it is refused takes no room"
 
 
 def test_as_many_may_have_had_their_last_reply_as_there_are_places(room: Room) -> None:
-    guests = entered(room, [Guest() for _ in range(PLACES + 2)])
-    for guest in guests[:4]:
-        room.release(guest)
-    assert told(guests)[:4] == ["admitted aborted", "admitted", "admitted", "admitted"]
-    room.leave(guests[1])
-    room.release(guests[4])
-    assert told(guests)[1:] == ["admitted"] * 4
+    connections = entered(room, [Connection() for _ in range(PLACES + 2)])
+    for connection in connections[:4]:
+        room.release(connection)
+    assert told(connections)[:4] == ["admitted aborted", "admitted", "admitted", "admitted"]
+    room.leave(connections[1])
+    room.release(connections[4])
+    assert told(connections)[1:] == ["admitted"] * 4
