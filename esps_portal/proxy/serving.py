@@ -25,6 +25,7 @@ from esps_portal.net.bind import WILDCARDS, Sockets, bind, is_own_address
 from esps_portal.net.client_handler import AcceptedClient
 from esps_portal.net.datagram_port import DatagramPort
 from esps_portal.net.dial import DialError, dial
+from esps_portal.net.dial_order import DialPlace
 from esps_portal.net.listeners import Listeners
 from esps_portal.net.serving import PortService, serve_ports
 from esps_portal.net.silence import Silence
@@ -168,7 +169,6 @@ def _relay(
     units = _units(state, tracker)
     state.faults.live.add(units.explain)
     inbound = Leg("tcp", remote, client.own_address)
-    dialling = partial(_dial, state, inbound, client.turns, silence, upstream_tls)
     accepted = AcceptedClient(
         stream=client,
         as_aged=partial(tracker.as_target, Stage.AGE),
@@ -176,12 +176,22 @@ def _relay(
         on_failed_handshake=tracker.note_failed_handshake,
         is_refused=tracker.is_refused(),
     )
+    # Nobody waits for another client's TLS handshake, or for one that a fault refuses.
+    has_place = not (accepted.is_refused or client.needs_handshake)
+    place = state.dialling.take() if has_place else None
+    dialling = partial(_dial, state, inbound, client.turns, silence, upstream_tls, place=place)
+
+    def on_closed() -> None:
+        state.faults.live.discard(units.explain)
+        if place is not None:
+            place.leave()
+
     return Relay(
         accepted,
         partial(_connect, state, connection, dialling),
         units,
         observer,
-        on_closed=partial(state.faults.live.discard, units.explain),
+        on_closed=on_closed,
         server_name="portal" if state.upstream.is_esps else SERVER,
     )
 
@@ -230,22 +240,28 @@ async def _connect(
     return None
 
 
-async def _dial(
+async def _dial(  # noqa: PLR0913 - what it needs of the client and of the proxy
     state: ProxyState,
     inbound: Leg,
     turns: ConnectionTurns,
     silence: Silence,
     tls: ssl.SSLContext | None,
+    *,
+    place: DialPlace | None,
 ) -> WatchedStream:
-    """Connect to the upstream.
+    """Connect to the upstream, in its place.
 
     Raises:
         DialError: nobody answers there, or what the client sends has come through here before, or
             the TLS handshake has failed: the upstream's certificate has expired, say.
     """
-    if is_loop(state, inbound):
-        raise DialError(REASON)
-    connected = await dial(state.upstream.host, state.upstream.port)
+    try:
+        if is_loop(state, inbound):
+            raise DialError(REASON)
+        connected = await dial(state.upstream.host, state.upstream.port, place=place)
+    finally:
+        if place is not None:
+            place.leave()
     try:
         link = Link.note(state, inbound, connected)
         end = WatchedStream(connected, silence, turns=turns)

@@ -11,6 +11,7 @@ from esps_portal.framings.delimiters import lines
 from esps_portal.framings.framing import Framing, framing_name
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import RecordedConnection
+from esps_portal.net.dial_order import DialOrder
 from esps_portal.net.turns import Turns
 from esps_portal.protocol.messages import readable_request
 from esps_portal.proxy.upstream import Upstream
@@ -33,6 +34,7 @@ class ProxyState:
         connecting: how many connects to the upstream go on.
         exchanges: the journal of exchanges; of a portal only calls are shown in `journal`.
         clients: how many UDP clients there have been.
+        dialling: the order in which connects to the upstream begin.
         handshakes: what a connection to the upstream waits for before each step of that of TLS.
         leftovers: texts about bytes at the end of a connection that are not a whole frame.
     """
@@ -48,6 +50,7 @@ class ProxyState:
     unreachable: dict[str, int] = attrs.field(factory=dict)
     is_upstream_needed: bool = True
     connecting: int = 0
+    dialling: DialOrder = attrs.field(factory=DialOrder)
     handshakes: Turns = attrs.field(factory=Turns)
     leftovers: list[str] = attrs.field(factory=list)
 

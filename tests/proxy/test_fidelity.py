@@ -44,6 +44,15 @@ def test_every_byte_passes_and_none_is_added(relay: ThreadedProxy) -> None:
     assert server.has_nothing()
 
 
+def test_connections_reach_the_server_in_the_order_of_the_clients(relay: ThreadedProxy) -> None:
+    """Also where the loop finds several at once: its tasks run in any order."""
+    count = 8
+    clients = relay.run(lambda: [relay.dial() for _ in range(count)])
+    for number, client in enumerate(clients):
+        client.send(b"%d" % number)
+    assert [relay.accept().read(1) for _ in range(count)] == [b"%d" % n for n in range(count)]
+
+
 def test_a_byte_that_is_sent_as_urgent_passes_among_the_others(relay: ThreadedProxy) -> None:
     client, server = relay.connect()
     for source, sink in ((client, server), (server, client)):

@@ -13,6 +13,7 @@ import trio
 from esps_portal.journal.tap import StreamTap
 from esps_portal.net.connection_server import MAX_ENDED
 from esps_portal.net.dial import dial
+from esps_portal.net.dial_order import DialPlace
 from esps_portal.net.port_control import PortControl
 from esps_portal.net.turns import ConnectionTurns, Turns
 from esps_portal.proxy.tcp_relay import Relay
@@ -83,12 +84,12 @@ async def test_some_begin_in_each_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     few_turns(monkeypatch, opening=AT_ONCE)
     connects, are_taken = Passes(), trio.Event()
 
-    async def late(host: str, port: int) -> socket.socket:
+    async def late(host: str, port: int, place: DialPlace | None) -> socket.socket:
         connects.note(object())
         if connects.count == CLIENTS:
             are_taken.set()
         await are_taken.wait()
-        return await dial(host, port)
+        return await dial(host, port, place=place)
 
     monkeypatch.setattr("esps_portal.proxy.serving.dial", late)
     with connects.counted(), noted(monkeypatch, Relay, "_relay") as passes:
