@@ -8,7 +8,7 @@ from typing import Literal
 
 import attrs
 
-from esps_portal.conformance.steps import Fin, Send, Shutdown, Vector
+from esps_portal.conformance.steps import Fin, Send, Shutdown, Urgent, Vector
 from esps_portal.conformance.survey import Survey
 from esps_portal.conformance.target import Target
 
@@ -54,6 +54,8 @@ def why_unsupported(vector: Vector, target: Target, found: Survey, builtin: froz
         return "needs a server that can be ended (--server)"
     if target.tls is not None and Fin in steps:
         return "over TLS the client's end ends both directions"
+    if target.tls is not None and Urgent in steps:
+        return "over TLS no octet is urgent"
     return _why_not_called(vector, target, found, builtin)
 
 

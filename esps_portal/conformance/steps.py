@@ -43,6 +43,14 @@ class Send:
 
 
 @attrs.frozen
+class Urgent:
+    """Send an octet as urgent data (TCP)."""
+
+    on: str
+    octet: str
+
+
+@attrs.frozen
 class ExpectedLine:
     """A line that must come.
 
@@ -165,7 +173,19 @@ class Shutdown:
 
 
 Step: TypeAlias = (
-    Open | Send | Expect | Silence | End | Discarded | Gone | Flood | Fin | Rst | Pause | Shutdown
+    Open
+    | Send
+    | Urgent
+    | Expect
+    | Silence
+    | End
+    | Discarded
+    | Gone
+    | Flood
+    | Fin
+    | Rst
+    | Pause
+    | Shutdown
 )
 
 

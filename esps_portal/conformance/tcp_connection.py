@@ -59,6 +59,13 @@ class Connection:
             self.traffic.note(self.name, self.local, "data", "client", bytes(view[:sent]))
             view = view[sent:]
 
+    async def send_urgent(self, octet: bytes) -> None:
+        """Send an octet as urgent data. Not over TLS, which has none."""
+        assert not isinstance(self.socket, TLSSocket)  # noqa: S101 - see `plan.why_unsupported`
+        with contextlib.suppress(OSError):  # the server has ended it: that is judged later
+            await self.socket.send(octet, socket.MSG_OOB)
+        self.traffic.note(self.name, self.local, "data", "client", octet)
+
     async def receive(self) -> bool:
         """Read more; return whether there was any before the end."""
         if self.ended:

@@ -31,6 +31,7 @@ from esps_portal.conformance.steps import (
     Shutdown,
     Silence,
     Step,
+    Urgent,
 )
 from esps_portal.conformance.target import Target
 from esps_portal.conformance.tcp_connection import Connection
@@ -77,6 +78,7 @@ class TcpSession:
         return {
             Open: self._open,
             Send: self._send,
+            Urgent: self._send_urgent,
             Expect: self._expect,
             Silence: self._silence,
             End: self._end,
@@ -137,6 +139,9 @@ class TcpSession:
             if waiting.cancelled_caught:
                 allowed = f"what is sent is read within {self.reply_timeout:g} s"
                 raise MismatchError("time", allowed, came_text="it is not read")
+
+    async def _send_urgent(self, step: Urgent) -> None:
+        await self.connections[step.on].send_urgent(step.octet.encode("latin-1"))
 
     async def _probe(self, connection: Connection) -> None:
         await self._ask(connection, "PING", "OK")

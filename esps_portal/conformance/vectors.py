@@ -28,6 +28,7 @@ from esps_portal.conformance.steps import (
     Shutdown,
     Silence,
     Step,
+    Urgent,
     Vector,
 )
 
@@ -107,6 +108,7 @@ def _end(on: str, table: Mapping[str, Any]) -> End:
 # How to make a step, by the key that says what it does; `open` takes a default from its vector.
 _MAKERS: Mapping[str, Callable[[str, Mapping[str, Any]], Step]] = {
     "send": _send,
+    "urgent": lambda on, table: Urgent(on, table["urgent"]),
     "expect": _expect,
     "silence": _silence,
     "end": _end,

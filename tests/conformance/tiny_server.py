@@ -960,6 +960,7 @@ class Server:
                 continue
             sock.settimeout(0)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)  # ESPS-TCP-24
             connection = Connection(self, sock, remote)
             self.connections[connection] = self.loop.create_task(self.serve(connection))
 
