@@ -100,7 +100,8 @@ def _connect(url: PortalURL, context: ssl.SSLContext | None, timeout: float) -> 
 def _shake_hands(tls: TLSSocket, deadline: float) -> TLSSocket:
     try:
         tls.settimeout(socket_timeout(deadline - now_before(deadline)))
-        tls.shake_hands()
+        while tls.shake_hands() is not None:
+            tls.settimeout(socket_timeout(deadline - now_before(deadline)))
     except BaseException as error:
         tls.close()
         if isinstance(error, TimeoutError) and not isinstance(error, TimedOutError):

@@ -81,6 +81,8 @@ class BlockingTCPClient(BlockingClient):
         self._set_timeout(deadline)
         try:
             data = self._socket.recv(READ_SIZE)
+        except BlockingIOError:
+            return  # nothing that TLS could decrypt yet
         except TimeoutError as error:
             unfinished = self._requests.unfinished
             raise TimedOutError("no reply in time", unfinished=unfinished) from error

@@ -43,7 +43,6 @@ def tls_socket(connected: socket.socket, context: ssl.SSLContext, url: PortalURL
     """Return TLS on a connected socket, before the handshake; after an error it is closed.
 
     Raises:
-        OSError: it is connected no more.
         ValueError: the context cannot verify what it is to verify.
     """
     try:

@@ -20,7 +20,7 @@ import trio
 
 from esps_portal.net.client_hello import NO_APPLICATION_PROTOCOL
 from esps_portal.net.error_watch import watch_errors
-from esps_portal.net.fork import close_socket, closed_in_child, unforked
+from esps_portal.net.fork import close_socket
 from esps_portal.net.handshake import HandshakeError, log_failure, offered_protocols, shake_hands
 from esps_portal.net.keepalive import is_kept_alive, keep_alive
 from esps_portal.net.silence import NEVER_SILENT, Silence
@@ -94,10 +94,7 @@ class SocketStream:
             TLSError: it has failed.
             OSError: the connection was reset.
         """
-        with unforked:
-            tls = TLSSocket(self._socket, context, server_name)
-            self._socket = closed_in_child(tls.raw)
-        self._transport = tls
+        self._transport = tls = TLSSocket(self._socket, context, server_name)
         await shake_hands(tls, self._silence, turns)
 
     async def shake_hands(
@@ -141,10 +138,7 @@ class SocketStream:
         if is_begun and server.alpn:
             offered = await offered_protocols(self._socket, self._silence)
         await server.turns.next()
-        with unforked:
-            tls = server.wrap(self._socket, problem() if is_begun else "")
-            self._socket = closed_in_child(tls.raw)
-        self._transport = tls
+        self._transport = tls = server.wrap(self._socket, problem() if is_begun else "")
         if offered is not None and server.alpn not in offered:
             socket.socket.send(self._socket, NO_APPLICATION_PROTOCOL)
             raise TLSError("it offers other protocols only")

@@ -70,9 +70,6 @@ class ServerTLS:
 
         Args:
             problem: what is wrong with its certificate, by name; empty: nothing.
-
-        Raises:
-            OSError: it is connected no more.
         """
         if not problem:
             return TLSSocket(connected, self.context)
