@@ -15,8 +15,8 @@ What it relies on:
 - Nothing that somebody could wait for stays inside, so the socket is readable whenever there is
   something to receive, and a poll of its descriptor is enough: input is looked at (MSG_PEEK),
   decrypted, and then taken from the kernel, but for one byte if there is more inside.
-- A write that found no room is repeated, and must then begin with the same bytes. Every caller that
-  keeps what was not sent does that.
+- A write that found no room, for all or for the rest, has encrypted what comes next: the next one
+  must begin with those bytes. Every caller that keeps what was not sent does that.
 - A connection ends with ``close_notify`` (RFC 8446 section 6.1). A FIN without one is an error,
   `TLSError`: what arrived may be incomplete, because somebody on the way may have cut it.
 
@@ -235,7 +235,7 @@ class TLSSocket:
         return b""
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
-        """Send the beginning of ``data``; return how much. After an error it begins the next one.
+        """Send the beginning of ``data``; return how much. The next call begins with the rest.
 
         Raises:
             BlockingIOError: there is no room.
