@@ -20,6 +20,7 @@ class DatagramPlan:
     Attributes:
         datagrams: these, after ``delay`` seconds.
         hold: wait until this many later replies are sent, for ``delay`` seconds at most; 0: no.
+        held_by: the fault that holds it back.
         from_other_port: send them from another port.
     """
 
@@ -27,6 +28,7 @@ class DatagramPlan:
     delay: float = 0.0
     hold: int = 0
     from_other_port: bool = False
+    held_by: Fault | None = attrs.field(default=None, eq=False)
 
 
 def apply_fault(  # noqa: C901, PLR0911 - one for each fault type
@@ -48,7 +50,8 @@ def apply_fault(  # noqa: C901, PLR0911 - one for each fault type
         case "duplicate":
             return attrs.evolve(plan, datagrams=plan.datagrams * given["copies"])
         case "reorder":
-            return attrs.evolve(plan, delay=plan.delay + given["seconds"], hold=given["replies"])
+            delay = plan.delay + given["seconds"]
+            return attrs.evolve(plan, delay=delay, hold=given["replies"], held_by=fault)
         case "delay":
             return attrs.evolve(plan, delay=plan.delay + fault.next_delay())
         case "truncate":

@@ -110,15 +110,22 @@ class FaultPlan:
             part.finish(is_whole=False)
         self._parts = [part for part in self._parts if part not in self._before]
 
-    def datagram(self, datagram: bytes, pad: Callable[[bytes, int], bytes]) -> DatagramPlan:
+    def datagram(
+        self,
+        datagram: bytes,
+        pad: Callable[[bytes, int], bytes],
+        holds: Callable[[Fault], bool] = lambda _: False,
+    ) -> DatagramPlan:
         """Return what to send in place of a datagram, after `delay_before`.
 
         Args:
             pad: pads a datagram to a length in bytes.
+            holds: whether a fault holds another datagram back. Then it lets this one pass: if all
+                waited for others, none would come before another.
         """
         plan = DatagramPlan((datagram,))
         for part in self._parts:
-            if plan.datagrams and part.opens_for(datagram):
+            if plan.datagrams and part.opens_for(datagram) and not holds(part.fault):
                 before, plan = plan, apply_fault(part.fault, plan, pad)
                 if plan != before:
                     self._note_strike(part)

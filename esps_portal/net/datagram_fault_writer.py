@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from esps_portal.faults.datagram_plan import DatagramPlan
+from esps_portal.faults.fault import Fault
 from esps_portal.log import log
 from esps_portal.net.datagram_sender import Sender
 
@@ -60,6 +61,10 @@ class DatagramFaultWriter:
     def is_holding(self) -> bool:
         """Whether a datagram waits until others have left."""
         return bool(self._held)
+
+    def holds(self, fault: Fault) -> bool:
+        """Whether a fault holds a datagram back until others have left."""
+        return any(held.datagrams.held_by is fault for held in self._held)
 
     def send(self, datagram: bytes, to: Sender) -> None:
         """Send a datagram that no fault changes."""

@@ -60,7 +60,7 @@ class DatagramClient:
         if plan is None:
             writer.send(datagram, self._sender)
         else:
-            changed = plan.datagram(datagram, pad_bytes)
+            changed = plan.datagram(datagram, pad_bytes, writer.holds)
             writer.perform(
                 changed,
                 self._sender,

@@ -16,10 +16,12 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterator
 
+import attrs
 import trio
 
 from esps_portal.exchanges.live_exchange import CLIENT, SERVER, LiveExchange
 from esps_portal.faults.datagram_plan import DatagramPlan, pad_bytes, pad_line
+from esps_portal.faults.fault import Fault
 from esps_portal.faults.target import Stage
 from esps_portal.journal.records import RecordedConnection
 from esps_portal.journal.tap import DatagramTap
@@ -193,13 +195,8 @@ class Flow:
         if delay is None:
             plan.finish()
             return  # it never reaches the server
-        changed = plan.datagram(datagram, self._pad)
-        self._send(
-            DatagramPlan(
-                changed.datagrams, changed.delay + delay, changed.hold, changed.from_other_port
-            ),
-            sender,
-        )
+        changed = plan.datagram(datagram, self._pad, self._holds_to_server)
+        self._send(attrs.evolve(changed, delay=changed.delay + delay), sender)
 
     def _from_server(self, datagram: bytes, now: float) -> None:
         if self._tap is not None:
@@ -210,7 +207,7 @@ class Flow:
         if plan is None:
             self._to_client.send(datagram, self._sender)
         else:
-            changed = plan.datagram(datagram, self._pad)
+            changed = plan.datagram(datagram, self._pad, self._to_client.holds)
             self._to_client.perform(changed, self._sender, lambda: self._delivered(exchange))
         exchange.record.note_reply()
 
@@ -230,6 +227,14 @@ class Flow:
     def _pad(self, datagram: bytes, size: int) -> bytes:
         pad = pad_line if self._state.upstream.is_esps else pad_bytes
         return pad(datagram, size)
+
+    def _holds_to_server(self, fault: Fault) -> bool:
+        if self._to_server is not None:
+            return self._to_server.holds(fault)
+        others = 0  # for which one that the fault holds will wait
+        for plan, _ in self._waiting:
+            others = plan.hold if plan.held_by is fault else max(0, others - bool(plan.datagrams))
+        return others > 0
 
     def _send(self, plan: DatagramPlan, sender: Sender) -> None:
         if self._to_server is None:

@@ -311,8 +311,9 @@ class PortalDatagrams:
             caller.exchange.end(REPLIED, reply)
             self._send(reply, sender)
         else:
-            plan = caller.exchange.plan.datagram(reply, pad_line)
-            caller.exchange.end(FAULTED, reply)
+            faults = caller.exchange.plan
+            plan = faults.datagram(reply, pad_line, self._writer.holds)
+            caller.exchange.end(FAULTED if faults.has_struck else REPLIED, reply)
             self._writer.perform(plan, sender)
 
 

@@ -88,6 +88,14 @@ def test_reorder(ends: Ends) -> None:
     assert ends.come(4) == [b"2", b"3", b"1", b"4"]
 
 
+def test_reorder_of_all_swaps_each_with_the_next(ends: Ends) -> None:
+    fault = ends.peer.fault("reorder", seconds=30)
+    for number in range(4):
+        ends.ask(b"%d" % number)
+    assert ends.come(4) == [b"1", b"0", b"3", b"2"]
+    assert fault.happened == 2
+
+
 def test_wrong_source(ends: Ends) -> None:
     ends.peer.fault("wrong-source", times=1)
     address = ends.peer.host, ends.peer.port

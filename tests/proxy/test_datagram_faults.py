@@ -130,6 +130,14 @@ def test_reorder(ends: Ends) -> None:
     assert ends.come(4) == [b"2", b"3", b"1", b"4"]
 
 
+def test_reorder_of_all_swaps_each_with_the_next(ends: Ends) -> None:
+    fault = ends.proxy.fault("reorder", to=ends.to, seconds=30)
+    source = [ends.send(b"%d" % number) for number in range(4)]
+    assert ends.come(4) == [b"1", b"0", b"3", b"2"]
+    del source
+    assert fault.happened == 2
+
+
 def test_reorder_ends_with_its_time(clock: PortalClock, ends: Ends) -> None:
     ends.proxy.fault("reorder", to=ends.to, replies=2, seconds=2)
     ends.send(UNIT)

@@ -94,6 +94,17 @@ def test_reorder_behind_so_many_others(portal: PortalController) -> None:
         assert [client.recv(100) for _ in range(3)] == [b"b OK\n", b"c OK\n", b"a OK\n"]
 
 
+def test_reorder_of_all_swaps_each_with_the_next(portal: PortalController) -> None:
+    fault = portal.fault("reorder", replies=1, seconds=PLENTY)
+    with udp(portal) as client:
+        for tag in b"abcd":
+            client.send(b"%c CALL echo\n" % tag)
+        seen = [client.recv(100) for _ in range(4)]
+    assert seen == [b"b OK\n", b"a OK\n", b"d OK\n", b"c OK\n"]
+    assert fault.happened == 2
+    assert [call.state for call in portal.calls()] == ["faulted", "replied"] * 2
+
+
 def test_reorder_for_so_long(clock: PortalClock, portal: PortalController) -> None:
     fault = portal.fault("reorder", replies=9, seconds=600, times=1)
     with udp(portal) as client:
