@@ -133,7 +133,10 @@ def proxy_command(
     reports = listen.start_reports()
     options = attrs.evolve(options, issues_certificates=tls.is_own)
     proxied = options.make_server(is_controlled=control is not None)
-    is_esps = proxied.state.upstream.is_esps
+    upstream = proxied.state.upstream
+    is_esps = upstream.is_esps
+    if listen.udp and "udp" not in upstream.transports:
+        raise click.UsageError(f"--udp: {upstream} is TCP alone; tcp+udp://HOST:PORT is both")
     made = tls.make(listen.hosts, is_esps=is_esps)
     trusted = None if upstream_ca is None else _trusted(upstream_ca, is_esps=is_esps)
     try:

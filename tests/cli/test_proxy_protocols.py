@@ -258,6 +258,8 @@ def test_its_own_address_is_no_upstream() -> None:
             "is not an upstream: the closing bracket is missing",
         ),
         ("--upstream udp://x:1 --no-udp", "neither TCP nor UDP is left to relay"),
+        ("--upstream tcp://x:1 --udp", "--udp: tcp://x:1 is TCP alone; tcp+udp://HOST:PORT is"),
+        ("--upstream tls://x:1 --udp", "--udp: tls://x:1 is TCP alone"),
         ("--framing line", "'--framing': unknown framing 'line'; did you mean 'lines'?"),
         ("--framing fixed:0", "'--framing': "),
         ("--framing datagrams", "'--framing': 'datagrams' is not a framing of a stream"),
