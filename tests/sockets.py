@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import attrs
+import psutil
 import pytest
 
 from esps_portal.journal.records import RecordedConnection
@@ -176,3 +177,9 @@ def closed(portal: Tested) -> list[RecordedConnection]:
 def assert_all_struck(portal: Tested) -> None:
     """No test of a fault passes for nothing: each fault has struck, or is optional."""
     assert [text for text in portal.problems() if text.startswith("fault never struck")] == []
+
+
+def open_connections(port: int) -> int:
+    """Return how many connections this process has accepted on a port, and not closed."""
+    sockets = psutil.Process().net_connections("tcp")
+    return sum(found.laddr[1] == port and found.status != psutil.CONN_LISTEN for found in sockets)

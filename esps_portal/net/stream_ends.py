@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import attrs
 import trio
@@ -63,11 +63,16 @@ class FaultEnd:
         return True
 
 
-async def wait_while_stalled(stalled: WatchedStream) -> None:
-    """Keep a stalled side open though the other has ended: until it ends too, within a bound."""
+async def wait_while_stalled(stalled: WatchedStream, on_fin: Callable[[], None]) -> None:
+    """Keep a stalled side open though the other has ended: until it ends too, within a bound.
+
+    Args:
+        on_fin: called at its FIN; after that only its RST is waited for.
+    """
     with contextlib.suppress(trio.BrokenResourceError), trio.move_on_after(IDLE):
         while await stalled.receive():
             pass
+        on_fin()
         await stalled.until_broken()
 
 

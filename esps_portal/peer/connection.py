@@ -64,6 +64,7 @@ class PeerHandler(ClientHandler):
         self._lane: Lane | None = None
         self._ends = Ends(self._first)
         self._is_deaf = False
+        self._is_recorded = False
 
     def shut_down(self) -> None:
         """Read nothing more; what has come is answered, and FIN follows."""
@@ -83,10 +84,17 @@ class PeerHandler(ClientHandler):
                 self._client.abort()
             if self._lane is not None:
                 self._lane.close()
-            now = trio.current_time()
-            self._units.closed(now)
-            self._answerer.closed()
-            self._on_closed(*(self._first.found or (PEER, "rst")), now)
+            self._record_end()
+
+    def _record_end(self) -> None:
+        """Let the journal have the end, once: before that of the socket where a fault stalls it."""
+        if self._is_recorded:
+            return
+        self._is_recorded = True
+        now = trio.current_time()
+        self._units.closed(now)
+        self._answerer.closed()
+        self._on_closed(*(self._first.found or (PEER, "rst")), now)
 
     def push(self, steps: Iterable[SendFrames]) -> None:
         """Send unsolicited frames, after the answers to the frames that have come."""
@@ -202,6 +210,8 @@ class PeerHandler(ClientHandler):
                 await self._client.turns.work.next()
                 since = trio.current_time()
         if not self.is_ending:
+            if self._ends.is_stalled and self._client.has_ended:
+                self._record_end()  # only the kernel of the client still knows of it
             await performer.end("close")
 
     # -- ends

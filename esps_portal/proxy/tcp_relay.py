@@ -70,6 +70,7 @@ class Relay(ClientHandler):
         # The side that a fault has stalled: what happens at the other side is not passed on to it.
         self._stalled: WatchedStream | None = None
         self._is_deaf = False
+        self._is_recorded = False
 
     def shut_down(self) -> None:
         """Pass nothing more to the server but FIN: it lets running calls end, and then ends."""
@@ -97,10 +98,21 @@ class Relay(ClientHandler):
             if self._directions is not None:
                 self._directions.up.lane.close()
                 self._directions.down.lane.close()
-            now = trio.current_time()
-            self._on_closed()
-            self._units.closed(now, gracefully=both_finished and self._fault_end is None)
-            self._observer.closed(*(self._first.found or (PROXY, "rst")), now)
+            self._record_end(gracefully=both_finished and self._fault_end is None)
+
+    def _record_end(self, *, gracefully: bool) -> None:
+        """Let the journal have the end, once: before that of the sockets where a fault stalls one.
+
+        Args:
+            gracefully: both sides have sent FIN.
+        """
+        if self._is_recorded:
+            return
+        self._is_recorded = True
+        now = trio.current_time()
+        self._on_closed()
+        self._units.closed(now, gracefully=gracefully)
+        self._observer.closed(*(self._first.found or (PROXY, "rst")), now)
 
     # -- age
 
@@ -196,7 +208,7 @@ class Relay(ClientHandler):
             self._note(sink, "rst")
             sink.is_broken = True
             if self._stalled is source:
-                await wait_while_stalled(source)
+                await wait_while_stalled(source, lambda: self._record_end(gracefully=False))
                 return False
             # The other direction first passes on what the sink sent before.
             return not sink.has_ended
@@ -205,6 +217,8 @@ class Relay(ClientHandler):
             self._note(sink if self._draining and source is self._client else source, "fin")
             source.has_ended = True
             if sink.has_ended:
+                if self._stalled is not None:
+                    self._record_end(gracefully=True)
                 if self._stalled is source:
                     await until_reset(source)
                 elif self._stalled is sink:
@@ -216,6 +230,7 @@ class Relay(ClientHandler):
         if self._stalled is sink:
             # It must not notice that. Once it sends, this is `SINK_BROKEN`, with a stalled side.
             if sink.has_ended:
+                self._record_end(gracefully=False)
                 await trio.sleep(IDLE)
             return not sink.has_ended
         await direction.pass_what_came_before()

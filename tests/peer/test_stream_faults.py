@@ -18,9 +18,9 @@ from esps_portal.net import watched_stream
 from esps_portal.testing import FaultError, fixed, length_prefixed, lines
 from esps_portal.testing.handles import PlacedFault
 from esps_portal.testing.threaded_peer import ThreadedPeer
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 from tests.peer.conftest import Peers
-from tests.sockets import closed
+from tests.sockets import closed, open_connections
 from tests.threaded_proxies import DELIVERIES, FIN, RST, Side, pieces
 
 REQUEST, REPLY = b"GET key\r\n", b"VALUE 0123456789\r\n"
@@ -123,7 +123,21 @@ def test_a_stalled_client_that_has_closed_its_socket_is_noticed(
     client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_LINGER2, 1)
     fault.wait_for(timeout=PATIENCE)
     client.close()
-    assert closed(peer)[0].closed_by == "client"
+    until(lambda: not open_connections(peer.port))
+
+
+def test_the_end_of_a_stalled_client_is_recorded(asked: Asked) -> None:
+    """A test waits for it: that its client gives up and closes the connection."""
+    asked.fault("stall")
+    asked.ask()
+    asked.peer.wait_for("GET key", timeout=PATIENCE)
+    asked.client.sock.shutdown(socket.SHUT_WR)
+    (connection,) = asked.peer.wait_for_connections(closed=True, timeout=PATIENCE)
+    assert (connection.closed_by, connection.how) == ("client", "fin")
+    assert asked.client.has_nothing()
+    asked.client.reset()
+    until(lambda: not open_connections(asked.peer.port))
+    assert asked.peer.transcript().count("closed by") == 1
 
 
 def test_deaf(asked: Asked) -> None:

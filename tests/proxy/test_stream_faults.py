@@ -15,6 +15,7 @@ import pytest
 from esps_portal.net import watched_stream
 from tests.patience import until
 from tests.proxy.struck import REQUEST, UNIT, both_ways, place
+from tests.sockets import open_connections
 from tests.threaded_proxies import FIN, RST, Sending, ThreadedProxy
 
 anywhere = pytest.mark.parametrize("offset", [0, 7, len(UNIT)])
@@ -162,7 +163,35 @@ def test_a_stalled_client_that_has_closed_its_socket_is_noticed(
     on.named.close()
     assert on.other.rest() == (b"", FIN)
     on.other.close()
-    until(lambda: proxy.run(lambda: proxy.state.journal.connections[0].closed) is not None)
+    until(lambda: not open_connections(proxy.listeners.tcp[0][1]))
+
+
+@both_ways
+@pytest.mark.parametrize("other", ["before", "after", "reset"])
+def test_the_end_of_a_stalled_side_is_recorded(proxy: ThreadedProxy, to: str, other: str) -> None:
+    """A test waits for it: that its client gives up and closes the connection."""
+    on = place(proxy, Sending(proxy, "whole"), to, "stall")
+    on.send_unit()
+    if other == "before":
+        on.other.sock.shutdown(socket.SHUT_WR)
+        proxy.quiet()
+    on.named.sock.shutdown(socket.SHUT_WR)
+    if other != "reset":
+        assert on.other.rest() == (b"", FIN)
+    if other == "after":
+        on.other.close()
+    elif other == "reset":
+        proxy.quiet()
+        on.other.reset()
+    (connection,) = proxy.state.journal.connections
+    proxy.until(lambda: connection.closed is not None)
+    first = to if other != "before" else {"client": "server", "server": "client"}[to]
+    assert (connection.closed_by, connection.how) == (first, "fin")
+    at = connection.closed
+    assert on.named.has_nothing()
+    on.named.reset()
+    until(lambda: not open_connections(proxy.listeners.tcp[0][1]))
+    assert connection.closed == at
 
 
 @both_ways
