@@ -41,6 +41,8 @@ class PlacedFault:
     _faults: FaultRegistry
     _loop: FunctionRunner
     _transcript: Callable[[], str]
+    # By this handle; `heal` and `reset` may come from another thread, just before a block.
+    _is_removed: bool = False
 
     @property
     def happened(self) -> int:
@@ -54,6 +56,7 @@ class PlacedFault:
 
     def remove(self) -> None:
         """End the fault. Replies that it has already affected stay as they are."""
+        self._is_removed = True
         self._loop.run(lambda: self._faults.remove(self.fault))
 
     def wait_for(self, count: int = 1, timeout: float = 1.0) -> None:
@@ -102,9 +105,9 @@ class PlacedFault:
         """Begin the block at whose end the fault ends.
 
         Raises:
-            RuntimeError: it has ended already, so that the block would be without it.
+            RuntimeError: it was removed, so that the block would be without it.
         """
-        if self.fault not in self._faults.in_force:
+        if self._is_removed:
             raise RuntimeError(f"fault {self} is no longer in force: place it again")
         return self
 
@@ -133,19 +136,21 @@ class Outage:
     how: OutageKind
     _end: Callable[[Outage], None]
     is_over: bool = False
+    # By `up`; `heal` and `reset` may come from another thread, just before a block.
+    _was_ended: bool = False
 
     def up(self) -> None:
         """End the outage. The portal is up again when its last outage has ended."""
-        self.is_over = True
+        self.is_over = self._was_ended = True
         self._end(self)
 
     def __enter__(self) -> Self:
         """Begin the block at whose end the outage ends.
 
         Raises:
-            RuntimeError: it has ended already.
+            RuntimeError: `up` has ended it, so that the block would be without it.
         """
-        if self.is_over:
+        if self._was_ended:
             raise RuntimeError(f"this {self.how} outage is over: call down() again")
         return self
 
