@@ -94,6 +94,12 @@ class Journal:
         self.exchange_waiters.restart()
         self.connection_waiters.restart()
 
+    def abandon_waits(self) -> None:
+        """End every wait; see `Waiters.abandon`."""
+        self.waiters.abandon()
+        self.exchange_waiters.abandon()
+        self.connection_waiters.abandon()
+
     def end(self) -> None:
         """Notify those who wait that nothing more will happen."""
         self.waiters.end()

@@ -23,12 +23,14 @@ class Waiter:
         count: how often it is to happen.
         met: called once, when it has happened that often, or when nothing more will happen.
         happened: how often it has happened.
+        is_abandoned: ``met`` was called by `Waiters.abandon`.
     """
 
     subject: Hashable
     count: int
     met: Callable[[], None]
     happened: int = 0
+    is_abandoned: bool = False
 
     def note(self, subject: object) -> bool:
         """Count an event if it is one of these; return whether enough have happened."""
@@ -52,7 +54,7 @@ class MatchWaiter(Generic[_Thing]):
     Attributes:
         matches: asked about each thing as it changes.
         count: how many are to match.
-        met: as that of `Waiter`.
+        met, is_abandoned: as those of `Waiter`.
         matched: those that have.
     """
 
@@ -60,6 +62,7 @@ class MatchWaiter(Generic[_Thing]):
     count: int
     met: Callable[[], None]
     matched: set[_Thing] = attrs.field(factory=set)
+    is_abandoned: bool = False
 
     @classmethod
     def over(
@@ -130,6 +133,14 @@ class Waiters:
         """Count from 0 again: what has happened no longer counts."""
         for waiter in self.waiting:
             waiter.restart()
+
+    def abandon(self) -> None:
+        """End every wait: what happens from now on is about others."""
+        waiting = self.waiting.copy()
+        self.waiting.clear()
+        for waiter in waiting:
+            waiter.is_abandoned = True
+            waiter.met()
 
     def end(self) -> None:
         """End every wait: nothing more will happen."""

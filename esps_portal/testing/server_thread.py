@@ -263,11 +263,13 @@ class ServerThread:
         def release_unused() -> _Result:
             result = review()
             self._reset_unused()
+            self._abandon_waits()
             return result
 
         async def release() -> _Result:
             await self._become_quiet()
             result = review()
+            self._abandon_waits()
             await self._reset(keep_idle=self._keep_idle)
             return result
 
@@ -277,6 +279,11 @@ class ServerThread:
             result = self._thread.run_async(release)
         self._is_lent = False
         return result
+
+    def _abandon_waits(self) -> None:
+        """End the waits that a test has left in threads and tasks: what comes is not for them."""
+        self._served.state.journal.abandon_waits()
+        self._served.state.faults.waiters.abandon()
 
     def _check_lent(self) -> None:
         if not self._is_lent and self.is_running and not self._thread.is_current:

@@ -13,7 +13,7 @@ import trio
 from esps_portal.given_numbers import is_seconds, shown_value
 from esps_portal.journal.journal import MAX_KEPT
 from esps_portal.journal.waiters import AnyWaiter, Waiters
-from esps_portal.testing.portal_loop import FunctionRunner
+from esps_portal.testing.portal_loop import FunctionRunner, PortalEndedError
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -34,21 +34,31 @@ class Wait:
     begin: Callable[[Callable[[], None]], AnyWaiter]
 
     def block(self, timeout: float) -> bool:
-        """Wait for at most ``timeout`` seconds; return whether it has happened."""
+        """Wait for at most ``timeout`` seconds; return whether it has happened.
+
+        Raises:
+            PortalEndedError: the portal has ended, or the test that waits.
+        """
         future, waiter = self._begin()
         try:
             # Not `Future.result`: its TimeoutError looks like one that a signal handler raises.
             concurrent.futures.wait([future], min(timeout, threading.TIMEOUT_MAX))
-            return future.done()
+            is_met = future.done()
         finally:
-            self.loop.access(lambda: self.waiters.remove(waiter))
+            self._end(waiter)
+        return _unless_abandoned(waiter, is_met=is_met)
 
     async def pause(self, timeout: float) -> bool:  # noqa: ASYNC109 - the blocking one has it
         """Wait as `block` does, in a coroutine."""
         future, waiter = self._begin()
         try:
-            return await _wait(future, timeout)
+            is_met = await _wait(future, timeout)
         finally:
+            self._end(waiter)
+        return _unless_abandoned(waiter, is_met=is_met)
+
+    def _end(self, waiter: AnyWaiter) -> None:
+        if not waiter.is_abandoned:
             self.loop.access(lambda: self.waiters.remove(waiter))
 
     def _begin(self) -> tuple[concurrent.futures.Future[None], AnyWaiter]:
@@ -62,6 +72,12 @@ class Wait:
                 future.set_result(None)
 
         return future, self.loop.access(lambda: self.begin(met))
+
+
+def _unless_abandoned(waiter: AnyWaiter, *, is_met: bool) -> bool:
+    if waiter.is_abandoned:
+        raise PortalEndedError("the test that waits here has ended")
+    return is_met
 
 
 def check_service(service: object) -> None:

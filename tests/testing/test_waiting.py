@@ -6,21 +6,24 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
 import trio
 
 from esps_portal import blocking
+from esps_portal.exchanges.server_state import ServerState
 from esps_portal.journal.waiters import Waiter, Waiters
 from esps_portal.testing import (
     NotCalledError,
     PortalController,
+    PortalEndedError,
     open_portal,
     serve_in_thread,
 )
 from esps_portal.testing.waiting import Wait
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 from tests.sockets import ask, closed, connected, timed, udp
 
 _Result = TypeVar("_Result")
@@ -194,3 +197,44 @@ def test_a_timeout_error_of_a_signal_handler_passes_through(portal: PortalContro
         signal.signal(signal.SIGALRM, before)
     assert not isinstance(it.value, NotCalledError)
     assert elapsed.seconds < PATIENCE
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda portal: portal.wait_for("price", timeout=PATIENCE),
+        lambda portal: portal.wait_for_connections(timeout=PATIENCE),
+        lambda portal: portal.fault("reset").wait_for(timeout=PATIENCE),
+        lambda portal: asyncio.run(portal.wait_for_async("price", timeout=PATIENCE)),
+        lambda portal: trio.run(partial(portal.wait_for_async, "price", timeout=PATIENCE)),
+    ],
+)
+def test_a_wait_ends_with_its_test(wait: Callable[[Any], object], *, again: bool) -> None:
+    """What another test does is nothing that it waits for."""
+    errors: list[BaseException] = []
+
+    def run(portal: PortalController) -> None:
+        try:
+            wait(portal)
+        except BaseException as error:  # noqa: BLE001 - shown below
+            errors.append(error)
+
+    with serve_in_thread() as portal:
+        thread = threading.Thread(target=run, args=(portal,), daemon=True)
+        thread.start()
+        waiting = portal._thread._served.state  # noqa: SLF001 - nothing tells that it waits
+        until(lambda: bool(_waits(waiting)))
+        portal.release()
+        if again:
+            portal.acquire(lambda _: None)
+        thread.join(PATIENCE)
+    (error,) = errors
+    assert isinstance(error, PortalEndedError)
+    assert str(error) == "the test that waits here has ended"
+
+
+def _waits(state: ServerState) -> list[object]:
+    journal = state.journal
+    both = journal.waiters.waiting + journal.connection_waiters.waiting
+    return [*both, *state.faults.waiters.waiting]
