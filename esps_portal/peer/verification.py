@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from itertools import islice
 
 from esps_portal.journal.shown_bytes import EMPTY, shown_in_lines
 from esps_portal.mock.answer_chain import describe_stub
 from esps_portal.mock.frame_script import FrameScript, UnexpectedFrame
-from esps_portal.mock.frame_stubs import FrameStub
 from esps_portal.mock.scripted_conversation import ScriptedConversation
 from esps_portal.mock.verification import fault_problems, report_text
 from esps_portal.peer.state import PeerState
@@ -30,7 +28,7 @@ def find_problems(state: PeerState) -> list[str]:
             f"{what}:\n{_indented(visible_lines(trace.rstrip()))}"
             for what, trace in script.failures
         ),
-        *(_describe_unused(script, stub) for stub in islice(script.unused(), _MAX_UNUSED)),
+        *_describe_unused(script),
         *map(_describe_unfinished, script.unfinished()),
         *fault_problems(state.faults),
         *(f"bytes that are not a frame: {text}" for text in state.leftovers),
@@ -55,12 +53,17 @@ def _shown_frame(frame: bytes) -> Iterator[str]:
     yield from shown_in_lines(frame, _MAX_FRAME) if frame else [EMPTY]
 
 
-def _describe_unused(script: FrameScript, stub: FrameStub) -> str:
-    found, shadow = f"unused stub: {describe_stub(stub)}", script.shadow_of(stub)
-    if shadow is None:
-        return found
-    why = f"an earlier stub answers its frame: {describe_stub(shadow)}"
-    return f"{found}\n{_indented(why)}"
+def _describe_unused(script: FrameScript) -> Iterator[str]:
+    """Yield a problem for each of the first unused stubs, and one for all others."""
+    unused = script.unused()
+    for stub in unused[:_MAX_UNUSED]:
+        found, shadow = f"unused stub: {describe_stub(stub)}", script.shadow_of(stub)
+        if shadow is not None:
+            why = f"an earlier stub answers its frame: {describe_stub(shadow)}"
+            found = f"{found}\n{_indented(why)}"
+        yield found
+    if len(unused) > _MAX_UNUSED:
+        yield f"unused stubs: {len(unused) - _MAX_UNUSED} more"
 
 
 def _describe_unfinished(conversation: ScriptedConversation) -> str:

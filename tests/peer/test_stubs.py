@@ -113,6 +113,15 @@ def test_an_earlier_stub_that_answers_in_its_place_is_named(peers: Peers) -> Non
         ]
 
 
+def test_of_many_unused_stubs_the_first_are_named_and_the_others_counted(peers: Peers) -> None:
+    peer = peers.start(lines())
+    for number in range(1000):
+        peer.stub(f"{number}")
+    problems = peer.problems()
+    assert len(problems) == 101
+    assert problems[-1] == "unused stubs: 900 more"
+
+
 def test_the_chain(peers: Peers) -> None:
     peer = peers.start(lines())
     stub = peer.stub("n").reply("1").times(2).reply("2", "3").reply().reply("4")
