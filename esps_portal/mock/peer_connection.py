@@ -24,7 +24,7 @@ class PeerConnection:
     remote: tuple[str, int]
     transport: str
     state: dict[str, Any] = attrs.field(factory=dict)
-    _end: str = ""
+    _end: str = attrs.field(default="", repr=False)
 
     def close(self) -> None:
         """End the connection with FIN, after what the handler returns. No effect over UDP."""

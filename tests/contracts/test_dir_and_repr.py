@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from esps_portal import Portal, blocking, connect
-from esps_portal.testing import PeerFactory, PortalAddress, PortalController, ProxyFactory, lines
+from esps_portal.testing import (
+    PeerConnection,
+    PeerFactory,
+    PortalAddress,
+    PortalController,
+    ProxyFactory,
+    lines,
+)
 
 
 def check_names(value: object, *expected: str) -> None:
@@ -52,6 +60,12 @@ def test_a_peer(esps_peer: PeerFactory) -> None:
     assert repr(stub) == "<stub 'PING', used 0 of 1>"
     with peer.down():
         assert repr(peer) == f"<{where}; 1 stub: 'PING'; down>"
+
+
+def test_the_connection_of_a_handler() -> None:
+    connection = PeerConnection(1, ("127.0.0.1", 5), "tcp")
+    check_names(connection, "number", "remote", "transport", "state", "close", "reset")
+    assert not re.search(r"\W_", repr(connection))
 
 
 def test_blocking_clients(esps_portal: PortalController) -> None:
