@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 import trio
 
 from esps_portal.faults.datagram_plan import DatagramPlan
-from esps_portal.faults.fault import Fault
 from esps_portal.log import log
 from esps_portal.net.datagram_sender import Sender
+
+if TYPE_CHECKING:  # a portal that nobody scripts starts without it
+    from esps_portal.faults.fault import Fault
 
 #: What faults hold back or delay at a time, in datagrams and in bytes; more is lost, as in a full
 #: queue of a router. The first is the default of `Limits.max_remembered`; the second is own choice:
