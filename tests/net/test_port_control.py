@@ -15,6 +15,7 @@ import trio.testing
 
 from esps_portal import Limits, Portal
 from esps_portal.net.connection_server import MAX_ENDED
+from esps_portal.server import datagram_calls
 from esps_portal.testing import PortalController, open_portal, serve_in_thread
 from tests.clocks import PortalClock
 from tests.net.served import assert_refused, assert_served, assert_taken, standing_still
@@ -271,7 +272,10 @@ def test_reset_empties_the_queues(portal: PortalController) -> None:
     assert len(portal.connections()) == 1
 
 
-async def test_reset_waits_for_no_datagram_that_comes_meanwhile() -> None:
+async def test_reset_waits_for_no_datagram_that_comes_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(datagram_calls, "CANCELLED", PATIENCE)
     offered = Portal()
     begun, cancelled, may_end, later = trio.Event(), trio.Event(), trio.Event(), trio.Event()
 
@@ -281,7 +285,7 @@ async def test_reset_waits_for_no_datagram_that_comes_meanwhile() -> None:
             begun.set()
             await trio.sleep_forever()
         finally:
-            with trio.CancelScope(shield=True):
+            with trio.move_on_after(PATIENCE, shield=True):
                 cancelled.set()
                 await may_end.wait()
 
@@ -360,7 +364,7 @@ def test_resets_from_many_threads(portal: PortalController) -> None:
     assert_served(portal)
 
 
-class Clean:
+class Reluctant:
     """A service that is cancelled, and takes its time to end."""
 
     def __init__(self) -> None:
@@ -374,7 +378,7 @@ class Clean:
             await trio.sleep_forever()
         finally:
             self.cancelled.set()
-            with trio.CancelScope(shield=True):
+            with trio.move_on_after(PATIENCE, shield=True):
                 await self.may_end.wait()
 
 
@@ -405,17 +409,18 @@ async def test_datagrams_of_an_outage_leave_nothing_behind() -> None:  # ESPS-UD
         await peer.assert_silence()
 
 
-async def test_reset_waits_for_the_calls_of_an_outage() -> None:
-    clean = Clean()
-    async with running(clean.portal, reserve_port=True) as portal:
+async def test_reset_waits_for_the_calls_of_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datagram_calls, "CANCELLED", PATIENCE)  # it is long, however slow we are
+    reluctant = Reluctant()
+    async with running(reluctant.portal, reserve_port=True) as portal:
         ports, peer = portal.listeners.ports, portal.udp()
         peer.send(b"a CALL work\n")
-        await clean.begun.wait()
+        await reluctant.begun.wait()
         ports.down()
-        await clean.cancelled.wait()
+        await reluctant.cancelled.wait()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ports.reset)
             await trio.testing.wait_all_tasks_blocked()
             assert len(nursery.child_tasks) == 1
-            clean.may_end.set()
+            reluctant.may_end.set()
         assert (await peer.ask(b"a PING other\n")) == b"a OK other\n"

@@ -92,7 +92,7 @@ async def test_the_peer_ends_without_it(
         peer.handler(stubborn)
         client = await trio.open_tcp_stream(peer.host, peer.port)
         await client.send_all(b"a\n")
-        await trio.to_thread.run_sync(stubborn.begun.wait)
+        assert await trio.to_thread.run_sync(stubborn.begun.wait, PATIENCE)
     assert not stubborn.has_ended
     assert caplog.messages == ["the handler for 'a' (tcp #1) ignores its cancellation"]
     await client.aclose()

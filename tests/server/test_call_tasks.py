@@ -22,6 +22,7 @@ from esps_portal.server.reply_writer import ReplyWriter
 from esps_portal.server.shared_work import SharedWork
 from esps_portal.services.call import Call
 from esps_portal.testing.pipes import CAPACITY, MemoryStream, memory_pair
+from tests.patience import PATIENCE
 
 
 @attrs.define(eq=False)
@@ -114,7 +115,7 @@ async def test_a_cancelled_call_counts_until_its_task_has_ended() -> None:
         try:
             await trio.sleep_forever()
         finally:
-            with trio.CancelScope(shield=True):
+            with trio.move_on_after(PATIENCE, shield=True):
                 await call.data("too late")
                 await may_end.wait()
 

@@ -13,6 +13,7 @@ from esps_portal import Limits, Portal
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.product import PRODUCT
 from esps_portal.services.builtin_portal import builtin_portal
+from tests.patience import PATIENCE
 from tests.portals import StreamPeer, running
 
 
@@ -28,7 +29,7 @@ class Reluctant:
             await trio.sleep_forever()
         finally:
             self.cancelled.set()
-            with trio.CancelScope(shield=True):
+            with trio.move_on_after(PATIENCE, shield=True):
                 await self.may_end.wait()
 
 
