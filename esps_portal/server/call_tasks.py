@@ -127,10 +127,14 @@ class CallTasks:
             task.call_scope.cancel()
 
     def refused(self, tag: bytes, reply: bytes) -> None:
-        """Note that the call under a tag was refused, since it did not end in time."""
+        """Note that the call under a tag was refused, since it did not end in time; cancel it.
+
+        It may not end in this very moment: it would be answered twice.
+        """
         for running, task in self._tasks.items():
             if running.tag == tag:
                 task.exchange.end(ABORTED, reply)
+                task.call_scope.cancel()
 
     @property
     def are_running(self) -> bool:

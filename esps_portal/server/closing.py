@@ -53,11 +53,8 @@ class Closing:
         self._drain.cancel()
         self._deaf.cancel()
 
-    async def run(self, nursery: trio.Nursery) -> bool:
+    async def run(self) -> bool:
         """End the connection; return whether the client sent FIN while it was mute.
-
-        Args:
-            nursery: of the connection, for what may outlive the drain.
 
         Raises:
             trio.BrokenResourceError: the client has reset the connection.
@@ -66,7 +63,7 @@ class Closing:
         if replies.end is EndReason.DEAF:
             await self._stay_deaf()
         elif not replies.is_final:
-            await self._send_last_lines(nursery)
+            await self._send_last_lines()
         await self._calls.cancel_all()  # nothing of theirs would be sent
         how = replies.ending.how  # a fault may have ended the drain
         if how in (How.FIN, How.RST):
@@ -100,7 +97,7 @@ class Closing:
         await self._stream.wait_reset()
         self._replies.end_for(EndReason.BROKEN)
 
-    async def _send_last_lines(self, nursery: trio.Nursery) -> None:
+    async def _send_last_lines(self) -> None:
         protocol, replies = self._protocol, self._replies
         replies.release()
         if replies.end is EndReason.IDLE:
@@ -108,7 +105,7 @@ class Closing:
         elif replies.end is EndReason.SHUTDOWN and (notice := protocol.shut_down()):
             replies.append(notice.encode())
         if replies.ending.drains and protocol.state is not State.ENDED:
-            await self._drain.run(nursery)
+            await self._drain.run()
 
     async def _discard_input(self, how: How) -> bool:
         """Discard what the client sends, for as long as `ENDINGS` says."""

@@ -126,7 +126,7 @@ class ConnectionTask:
         try:
             if not await self._read_until_end(nursery):
                 return False
-            await self._end(nursery)
+            await self._end()
         except trio.BrokenResourceError as error:
             self._replies.end_for(reason_of(error))
         if self._replies.end is EndReason.BROKEN:
@@ -149,7 +149,7 @@ class ConnectionTask:
                 return False
         return True
 
-    async def _end(self, nursery: trio.Nursery) -> None:
+    async def _end(self) -> None:
         protocol, replies = self._protocol, self._replies
         drain = Drain(
             self._stream, protocol, replies, self._calls, self._answerer, self._limits.drain
@@ -166,7 +166,7 @@ class ConnectionTask:
         )
         if self._is_shut_down:
             self._closing.shut_down()
-        if await self._closing.run(nursery):
+        if await self._closing.run():
             self._reader.peer_has_ended = True
         self._unanswered.note_ignored()
 

@@ -13,7 +13,7 @@ from esps_portal.server.call_tasks import CallTasks
 from esps_portal.server.endings import EndReason, reason_of
 from esps_portal.server.reply_writer import ReplyWriter
 
-# Share of the drain after which faults complete at once what is partly sent: its call then ends
+# Share of the drain after which faults complete at once what is partly sent. Its call then ends
 # before the drain does, and no call is refused that has been answered.
 _COMPLETE_AFTER = 0.5
 
@@ -34,34 +34,44 @@ class Drain:
     _seconds: float
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
 
-    async def run(self, nursery: trio.Nursery) -> None:
+    async def run(self) -> None:
         """Drain, unless it was cancelled; then answer what still waits.
-
-        Args:
-            nursery: of the connection, for what may outlive the drain.
 
         Raises:
             trio.BrokenResourceError: the client has reset the connection.
         """
         with self._scope:
-            await self._let_calls_end(nursery)
+            await self._let_calls_end()
             self._answerer.outcomes.end_drain()
 
     def cancel(self) -> None:
         """End it at once: no line is added any more."""
         self._scope.cancel()
 
-    async def _let_calls_end(self, nursery: trio.Nursery) -> None:
+    async def _let_calls_end(self) -> None:
         """Let running calls end, within the limit; go on reading, so that none is blocked."""
-        nursery.start_soon(self._replies.complete_after, self._seconds * _COMPLETE_AFTER)
         await self._replies.writer.flush()
-        if self._protocol.running or self._answerer.outcomes.is_cancelling:
-            with trio.move_on_after(self._seconds):
-                async with trio.open_nursery() as reading:
-                    reading.start_soon(self._read_on)
-                    await self._calls.until_all_ended()
-                    await self._answerer.outcomes.await_cancelled()
-                    reading.cancel_scope.cancel()
+        if not (self._protocol.running or self._answerer.outcomes.is_cancelling):
+            return
+        began = trio.current_time()
+        with trio.CancelScope() as limit:
+            async with trio.open_nursery() as reading:
+                reading.start_soon(self._read_on)
+                with trio.CancelScope(deadline=began + self._seconds * _COMPLETE_AFTER) as first:
+                    await self._until_ended()
+                if first.cancelled_caught:
+                    self._replies.hurry()
+                    # What is completed ends its call in the next pass, of which this task may be
+                    # the first: the time may be over already, if the loop had no turn for long.
+                    for _ in range(2):
+                        await trio.lowlevel.checkpoint()
+                    limit.deadline = began + self._seconds
+                    await self._until_ended()
+                reading.cancel_scope.cancel()
+
+    async def _until_ended(self) -> None:
+        await self._calls.until_all_ended()
+        await self._answerer.outcomes.await_cancelled()
 
     async def _read_on(self) -> None:
         """Read during the drain: after QUIT to discard, after BYE to refuse."""

@@ -189,10 +189,10 @@ class ReplyWriter:
             await self._faults.until_released()
         await self.writer.send_everything()
 
-    async def complete_after(self, seconds: float) -> None:
-        """Wait, then send the rest of what is partly sent."""
+    def hurry(self) -> None:
+        """Send the rest of what is partly sent at once, and never again pause within a line."""
         if self._faults is not None:
-            await self._faults.complete_after(seconds)
+            self._faults.hurry()
 
     # -- the end
 

@@ -284,12 +284,10 @@ async def test_release_completes_first() -> None:
 async def test_who_is_in_a_hurry_pauses_no_more(mock_clock: trio.testing.MockClock) -> None:
     async with written() as w:
         await w.start(SLICED)
-        w.nursery.start_soon(w.faults.complete_after, 1)
-        await trio.testing.wait_all_tasks_blocked()
-        mock_clock.jump(1)
+        w.faults.hurry()
         await w.faults.until_idle()
         await w.faults.perform(SLICED, must_send=True)
-        assert trio.current_time() == 1
+        assert trio.current_time() == 0
         assert await w.sent() == b"abcdabcd"
 
 

@@ -123,6 +123,31 @@ async def test_an_end_during_the_drain_is_the_end(kind: str) -> None:
     assert states == [("w", "faulted"), ("s", "aborted"), ("q", "aborted")]
 
 
+@pytest.mark.parametrize(
+    ("fault", "jumps"),
+    [
+        ({"kind": "slice", "pause": 600}, (10, 10)),  # the loop had no turn in all of the drain
+        ({"kind": "latency", "seconds": 10}, (5, 5)),  # due when the drain ends
+    ],
+)
+async def test_no_call_is_answered_twice_at_the_end_of_the_drain(
+    fault: dict[str, Any], jumps: tuple[int, ...], mock_clock: trio.testing.MockClock
+) -> None:
+    for _ in range(20):  # what is due at once runs in any order
+        portal = scripted(drain=10)
+        place(portal, service="delay", **fault)
+        async with in_memory(portal) as connection:
+            await connection.send(b"a CALL delay 0 xyz\nb QUIT\n")
+            for seconds in jumps:
+                mock_clock.jump(seconds)
+                await trio.testing.wait_all_tasks_blocked()
+            await connection.client.send_eof()
+            lines = (await connection.rest()).splitlines()
+        assert [line.split()[0] for line in lines] == [b"*", b"a", b"b"]
+        (call, _) = portal.script.journal.calls
+        assert call.sent == lines[1] + b"\n"
+
+
 async def test_a_shutdown_in_the_moment_of_idleness(mock_clock: trio.testing.MockClock) -> None:
     portal = builtin_portal("test/1", Limits(idle=600))
     async with in_memory(portal) as connection, trio.open_nursery() as nursery:

@@ -21,7 +21,7 @@ from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.testing import FaultName, PortalController
 from tests.clocks import PortalClock
 from tests.patience import PATIENCE
-from tests.portals import Running, StreamPeer, running
+from tests.portals import Running, StreamPeer, in_memory, running
 from tests.sockets import closed, connected
 
 SLOW: list[tuple[str, dict[str, Any]]] = [
@@ -266,14 +266,20 @@ def test_fin_waits_for_what_is_slow(portal: PortalController, service: bytes) ->
 
 
 @pytest.mark.parametrize("last", [b"", b"b QUIT\n"])
-async def test_what_is_slower_than_the_drain(last: bytes) -> None:
+async def test_what_is_slower_than_the_drain(
+    last: bytes, mock_clock: trio.testing.MockClock
+) -> None:
     """It is completed, and its call refused no more."""
-    portal = scripted("bandwidth", bytes_per_second=20, service="delay")
-    async with running(portal) as listening:
-        client = await listening.tcp()
-        await client.send(b"a CALL delay 0 xyz\n" + last)
-        await client.stream.send_eof()
-        assert await rest(client) == [b"a OK xyz\n", *([b"b OK\n"] if last else [])]
+    portal = ScriptedPortal(builtin_portal("test/1", Limits(drain=8)))
+    portal.script.faults.place(Fault.create("bandwidth", bytes_per_second=1, service="delay"))
+    async with in_memory(portal) as connection:
+        assert (await connection.client.receive_some()).startswith(b"* ESPS/1 ")
+        await connection.send(b"a CALL delay 0 xyz\n" + last)
+        await connection.client.send_eof()
+        for _ in range(4):
+            await trio.testing.wait_all_tasks_blocked()
+            mock_clock.jump(1)
+        assert await connection.rest() == b"a OK xyz\n" + (b"b OK\n" if last else b"")
     assert [call.state for call in portal.script.journal.calls_of()] == ["faulted"]
 
 
