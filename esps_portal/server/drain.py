@@ -61,10 +61,8 @@ class Drain:
                     await self._until_ended()
                 if first.cancelled_caught:
                     self._replies.hurry()
-                    # What is completed ends its call in the next pass, of which this task may be
-                    # the first: the time may be over already, if the loop had no turn for long.
-                    for _ in range(2):
-                        await trio.lowlevel.checkpoint()
+                    # It may be over already, if the loop had no turn for long. What is completed has
+                    # its pass all the same, in which its call ends, before the end of this block.
                     limit.deadline = began + self._seconds
                     await self._until_ended()
                 reading.cancel_scope.cancel()
