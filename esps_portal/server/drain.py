@@ -61,8 +61,8 @@ class Drain:
                     await self._until_ended()
                 if first.cancelled_caught:
                     self._replies.hurry()
-                    # It may be over already, if the loop had no turn for long. What is completed has
-                    # its pass all the same, in which its call ends, before the end of this block.
+                    # It may be over already, if the loop had no turn for long. What is completed
+                    # has its pass all the same, in which its call ends before this block does.
                     limit.deadline = began + self._seconds
                     await self._until_ended()
                 reading.cancel_scope.cancel()
