@@ -11,7 +11,9 @@ import pytest
 import esps_portal
 
 # After each run in this process, pytester forgets the modules that were imported in it. A module of
-# ours that is imported twice has two `ANY`.
+# ours that is imported twice has two `ANY`; and what cryptography has in Rust knows the classes of
+# its first import only.
+importlib.import_module("cryptography.x509")
 for module in pkgutil.walk_packages(esps_portal.__path__, "esps_portal."):
     importlib.import_module(module.name)
 
