@@ -31,6 +31,9 @@ from esps_portal.protocol.messages import (
 )
 
 _MAX_BYTES = 16384  # two lines of the default maximum, 8192 bytes
+# Share of the timeout in which a server may greet over TCP, or reply to the first datagram. The
+# rest is for the reply, or the error, to what is sent then.
+FIRST_SHARE = 0.5
 _ABORTED = "it aborts the connection"
 _EXPECTS_TLS = "it seems to expect TLS"
 # What a portal over TLS may answer to plain text, in place of a greeting (ESPS-TLS-7).
@@ -159,10 +162,9 @@ def _probe_tls(blank: ProbeResult, deadline: float) -> ProbeResult | None:
 def _probe_connection(
     blank: ProbeResult, connection: socket.socket, start: float, timeout: float
 ) -> ProbeResult:
-    # The greeting has half of the time; the other half is for the reply, or for an error.
     lines = _LineReader(connection)
     try:
-        greeting = lines.read(start + timeout / 2)
+        greeting = lines.read(start + timeout * FIRST_SHARE)
         pinged = greeting is None and not lines.received and not lines.ended
         if pinged:
             connection.sendall(_PING)
@@ -282,7 +284,7 @@ def _probe_udp(blank: ProbeResult, start: float, timeout: float) -> ProbeResult:
     with socket.socket(family, kind, protocol) as sender:
         sender.connect(address)  # so that recv() reports an ICMP error
         _refuse_self_connection(sender)
-        for share in (0.5, 1.0):  # sent twice, in case one is lost: PING is idempotent
+        for share in (FIRST_SHARE, 1.0):  # sent twice, in case one is lost: PING is idempotent
             sender.settimeout(max(0.001, start + timeout * share - time.monotonic()))
             sender.send(tag + b" PING x\n")
             try:

@@ -23,7 +23,9 @@ def serving(files: Files) -> Iterator[str]:
 
 def test_our_server_passes(certificates: Certificates) -> None:
     with serving(certificates.portal) as url:
-        code, report, _ = run("conformance", "--cafile", certificates.ca, "--section", "6.5", url)
+        code, report, _ = run(
+            "conformance", "-W", "30", "--cafile", certificates.ca, "--section", "6.5", url
+        )
     assert code == 0
     assert "0 warn, 0 fail, " in report
     assert "over TLS the client's end ends both directions" in report

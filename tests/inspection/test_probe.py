@@ -209,19 +209,27 @@ def test_a_flood_of_notices_after_the_greeting_is_limited() -> None:
     assert answer.message == "it greets, but does not reply to PING"
 
 
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is sent in the second part of the time is sent soon."""
+    monkeypatch.setattr("esps_portal.inspection.probe.FIRST_SHARE", SHORT / LONG)
+
+
+@pytest.mark.usefixtures("soon")
 def test_a_server_that_waits_for_the_client_shows_its_error() -> None:
-    answer = probe_tcp(answering(b"HTTP/1.1 400 Bad Request\r\n\r\n", greeting=b""), 4 * SHORT)
+    answer = probe_tcp(answering(b"HTTP/1.1 400 Bad Request\r\n\r\n", greeting=b""), LONG)
     assert answer.verdict == "something else"
     assert answer.excerpt == r"HTTP/1.1 400 Bad Request\r\n\r\n"
 
 
+@pytest.mark.usefixtures("soon")
 def test_a_portal_that_greets_late_is_recognised() -> None:
     def late(connection: socket.socket) -> None:
-        ping = connection.recv(4096)  # sent after half of the timeout
+        ping = connection.recv(4096)  # sent after the first part of the time
         connection.sendall(b"* ESPS/1 late/1\n" + (pong(ping) or b""))
         until_closed(connection)
 
-    answer = probe_tcp(late, 4 * SHORT)
+    answer = probe_tcp(late, LONG)
     assert (answer.verdict, answer.product) == ("esps-1", "late/1")
 
 
@@ -271,6 +279,7 @@ def test_an_error_reply_is_esps_too() -> None:
     assert (answer.verdict, answer.message) == ("esps-1", "it replies to PING with an error: busy")
 
 
+@pytest.mark.usefixtures("soon")
 def test_a_lost_datagram_is_sent_again_with_its_tag() -> None:
     seen: list[bytes] = []
 
@@ -278,7 +287,7 @@ def test_a_lost_datagram_is_sent_again_with_its_tag() -> None:
         seen.append(datagram)
         return pong(datagram) if len(seen) > 1 else None
 
-    assert probe_udp(forgetful, 4 * SHORT).verdict == "esps-1"
+    assert probe_udp(forgetful, LONG).verdict == "esps-1"
     assert seen[0] == seen[1]
 
 
