@@ -22,13 +22,13 @@ class Pause:
     Attributes:
         since_arrival: it counts from when the bytes after it were read, not from their turn. So
             units that come close together are late by the same time, not by the sum.
-        keeps_rate: it counts from when the pause before it was to end, if that is later than when
-            the bytes were read. So a rate stays the same where each pause ends a little late.
+        rate_of: whose rate it keeps, if any, such as a unit's. Then it counts from when the pause
+            before it was to end, so that the rate stays the same where each ends a little late.
     """
 
     seconds: float
     since_arrival: bool = False
-    keeps_rate: bool = False
+    rate_of: object | None = attrs.field(default=None, eq=False)
 
 
 @attrs.frozen

@@ -122,7 +122,7 @@ class _Bandwidth:
         for start in range(0, len(piece.data), size):
             data = piece.data[start : start + size]
             # The pause comes first: at that rate the bytes cannot arrive earlier.
-            pause = Pause(len(data) / self.bytes_per_second, keeps_rate=True)
+            pause = Pause(len(data) / self.bytes_per_second, rate_of=self)
             actions += [pause, Send(data)]
         return actions
 

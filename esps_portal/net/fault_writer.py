@@ -17,6 +17,10 @@ import trio
 from esps_portal.faults.actions import Action, End, Hold, Pause, Send
 from esps_portal.net.writer import Writer, nothing
 
+# Seconds that a rate makes up for, at the most: as long as a busy loop is late. What comes later
+# than that has begun later, and does not come at once.
+_CATCH_UP = 0.02
+
 
 class FaultWriter:
     """Performs the actions of faults; see the module.
@@ -58,6 +62,9 @@ class FaultWriter:
         self._current: deque[Action] = deque()
         self._pause = trio.CancelScope()
         self._skips_pauses = False
+        # When the last pause was to end, and whose rate it keeps.
+        self._pause_end = 0.0
+        self._rate_of: object | None = None
         self._held: list[bytes] = []
         self._held_replies = 0
         # Kept as a sum: it is asked for each unit, of which thousands may be held.
@@ -106,7 +113,7 @@ class FaultWriter:
             # While nothing of it has been sent, other units need not wait for it.
             while left and isinstance(first := left[0], Pause):
                 left.popleft()
-                await trio.sleep(first.seconds)
+                await trio.sleep(self._rest_of(first))
             if left:
                 async with self._turn:
                     if not must_send:
@@ -181,12 +188,20 @@ class FaultWriter:
             await self._writer.flush()
         elif isinstance(action, Pause):
             with trio.CancelScope() as self._pause:
-                await trio.sleep(0 if self._skips_pauses else action.seconds)
+                await trio.sleep(0 if self._skips_pauses else self._rest_of(action))
         elif isinstance(action, Hold):
             self._hold(action)
             await self._writer.flush()
         elif isinstance(action, End):
             self._on_end(action.how)
+
+    def _rest_of(self, pause: Pause) -> float:
+        """Return for how many seconds to pause."""
+        now = begins = trio.current_time()
+        if pause.rate_of is not None and pause.rate_of is self._rate_of:
+            begins = min(now, max(self._pause_end, now - _CATCH_UP))
+        self._rate_of, self._pause_end = pause.rate_of, begins + pause.seconds
+        return max(0.0, self._pause_end - now)
 
     def _keep(self, data: bytes) -> None:
         self._held.append(data)

@@ -209,7 +209,7 @@ class Lane:
         now = begins = trio.current_time()
         if pause.since_arrival:
             begins = read
-        elif pause.keeps_rate:
+        elif pause.rate_of is not None:
             begins = max(read, self._pause_end, now - _CATCH_UP)
         self._pause_end = begins + pause.seconds
         return Pause(max(0.0, self._pause_end - now))

@@ -74,6 +74,25 @@ async def test_send() -> None:
         assert w.faults.is_idle
 
 
+@pytest.mark.parametrize(("is_same", "wait"), [(True, 0.25), (False, 0.26)], ids=["same", "other"])
+async def test_a_rate_makes_up_for_a_pause_that_ends_late(
+    mock_clock: trio.testing.MockClock, *, is_same: bool, wait: float
+) -> None:
+    unit, other = object(), object()
+    async with written() as w:
+        await w.start([Pause(0.25, rate_of=unit), Send(b"a")])
+        mock_clock.jump(0.26)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await w.sent() == b"a"
+        await w.start([Pause(0.26, rate_of=unit if is_same else other), Send(b"b")])
+        mock_clock.jump(wait - 0.005)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await w.sent() == b""
+        mock_clock.jump(0.01)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await w.sent() == b"b"
+
+
 async def test_what_is_held_is_counted_until_it_leaves() -> None:
     async with written() as w:
         held = Hold(b"abc", 2, 600, final=True)
