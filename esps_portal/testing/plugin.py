@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import pytest
 
 from esps_portal.testing.calls_between_tests import CallsBetweenTests
+from esps_portal.testing.factory import Factory
 from esps_portal.testing.own_thread import OwnThread  # noqa: F401 - before a test replaces it
 from esps_portal.testing.portals_of_test import (
     PORTALS,
@@ -255,7 +256,7 @@ def esps_portal_factory(request: pytest.FixtureRequest) -> Iterator[PortalFactor
         options.setdefault("host", host)
         return started.start(lambda: ThreadedPortal.start(**options), strict=strict)
 
-    yield start
+    yield Factory(start, "portal = esps_portal_factory()")
     started.end()
 
 
@@ -281,7 +282,7 @@ def esps_proxy(request: pytest.FixtureRequest) -> Iterator[ProxyFactory]:
         started.portals.at_end.append(proxy.note_end_of_test)
         return proxy
 
-    yield start
+    yield Factory(start, 'proxy = esps_proxy("tcp://HOST:PORT")')
     started.end()
 
 
@@ -308,5 +309,5 @@ def esps_peer(request: pytest.FixtureRequest) -> Iterator[PeerFactory]:
         options.setdefault("host", host)
         return started.start(lambda: ThreadedPeer.start(framing, **options), strict=strict)
 
-    yield start
+    yield Factory(start, "peer = esps_peer(lines())")
     started.end()

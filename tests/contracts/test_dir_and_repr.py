@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any
+
+import pytest
 
 from esps_portal import Portal, blocking, connect
 from esps_portal.testing import (
@@ -11,6 +14,7 @@ from esps_portal.testing import (
     PeerFactory,
     PortalAddress,
     PortalController,
+    PortalFactory,
     ProxyFactory,
     lines,
 )
@@ -28,6 +32,23 @@ def test_fixtures(esps_portal: PortalController, esps_portal_address: PortalAddr
         check_names(fault, "happened", "optional", "remove", "wait_for")
     with esps_portal.down() as outage:
         check_names(outage, "up")
+
+
+def test_factories(
+    esps_portal_factory: PortalFactory, esps_proxy: ProxyFactory, esps_peer: PeerFactory
+) -> None:
+    """Used as what they start: `esps_portal` is a portal, but `esps_peer` is no peer."""
+    cases: list[tuple[Any, str, str]] = [
+        (esps_portal_factory, "portal = esps_portal_factory()", "portal"),
+        (esps_proxy, 'proxy = esps_proxy("tcp://HOST:PORT")', "proxy"),
+        (esps_peer, "peer = esps_peer(lines())", "peer"),
+    ]
+    for factory, example, server in cases:
+        assert repr(factory) == f"<call it: {example}>"
+        wanted = f" has no 'fault': it starts a {server}; write {example}, then {server}.fault"
+        with pytest.raises(AttributeError, match=re.escape(wanted)):
+            factory.fault("reset")
+        assert copy.copy(factory) is not factory
 
 
 def test_a_proxy(esps_portal: PortalController, esps_proxy: ProxyFactory) -> None:

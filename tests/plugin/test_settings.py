@@ -167,6 +167,7 @@ def test_a_suite_without_portal_imports_nothing_heavy(pytester: pytest.Pytester)
     ours = [".exports", ".given_numbers", ".testing"]
     plugin = (
         "calls_between_tests",
+        "factory",
         "own_thread",
         "plugin",
         "portals_of_test",
