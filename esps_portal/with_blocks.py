@@ -42,6 +42,9 @@ class _Block:
     if not TYPE_CHECKING:  # a type checker finds these by itself
 
         def __getattr__(self, name: str) -> Never:
+            __tracebackhide__ = True  # an AttributeError may be a bug of ours, but not here
+            if name.startswith("_"):  # asked for by copy and the like, maybe before `__init__`
+                raise AttributeError(name)
             raise AttributeError(self._usage, name=name, obj=self)
 
         def __iter__(self) -> Never:
@@ -165,6 +168,28 @@ def warns_without_with(
             *args: _Arguments.args, **kwargs: _Arguments.kwargs
         ) -> WarningWithBlock[_Value]:
             return WarningWithBlock(function(*args, **kwargs), statement)
+
+        return decorated
+
+    return decorate
+
+
+def needs_async_with(
+    statement: str,
+) -> Callable[
+    [Callable[_Arguments, AbstractAsyncContextManager[_Value, bool | None]]],
+    Callable[_Arguments, AsyncWithBlock[_Value]],
+]:
+    """Have a function return its async context manager as an `AsyncWithBlock`."""
+
+    def decorate(
+        function: Callable[_Arguments, AbstractAsyncContextManager[_Value, bool | None]],
+    ) -> Callable[_Arguments, AsyncWithBlock[_Value]]:
+        @functools.wraps(function)
+        def decorated(
+            *args: _Arguments.args, **kwargs: _Arguments.kwargs
+        ) -> AsyncWithBlock[_Value]:
+            return AsyncWithBlock(function(*args, **kwargs), statement)
 
         return decorated
 

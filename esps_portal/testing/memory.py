@@ -30,6 +30,7 @@ from esps_portal.testing.pipes import MemoryStream, ServerEnd, memory_pair
 from esps_portal.testing.portal_controller import PortalController
 from esps_portal.testing.portal_options import scripted_portal
 from esps_portal.tracebacks import hides_frame
+from esps_portal.with_blocks import needs_async_with
 
 __tracebackhide__ = hides_frame
 
@@ -93,6 +94,7 @@ class MemoryPortal(PortalController):
         return self._loop.run(self._memory_port.connect)
 
 
+@needs_async_with("async with open_memory_portal() as portal: ...")
 @asynccontextmanager
 async def open_memory_portal(*, limits: Limits | None = None) -> AsyncIterator[MemoryPortal]:
     """Serve a portal in memory for the length of an ``async with`` block.

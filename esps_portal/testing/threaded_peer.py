@@ -15,6 +15,7 @@ from esps_portal.testing.runs_in_thread import RunsInThread
 from esps_portal.testing.served import ServerAddress
 from esps_portal.testing.server_thread import ServerThread
 from esps_portal.tracebacks import hides_frame
+from esps_portal.with_blocks import warns_without_with
 
 __tracebackhide__ = hides_frame
 
@@ -43,6 +44,7 @@ class ThreadedPeer(RunsInThread, PeerController):
         return public_names(self, PeerController)
 
 
+@warns_without_with("with peer_in_thread(...) as peer: ...")
 @contextmanager
 def peer_in_thread(
     framing: Framing | None = None, **options: Unpack[PeerOptions]

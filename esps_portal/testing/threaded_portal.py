@@ -22,6 +22,7 @@ from esps_portal.testing.runs_in_thread import RunsInThread
 from esps_portal.testing.served import ServerAddress
 from esps_portal.testing.server_thread import ServerThread
 from esps_portal.tracebacks import hides_frame
+from esps_portal.with_blocks import warns_without_with
 
 __tracebackhide__ = hides_frame
 
@@ -90,6 +91,7 @@ class ThreadedPortal(RunsInThread, PortalController):
         return self._thread.acquire(lambda: look(self._script))
 
 
+@warns_without_with("with serve_in_thread() as portal: ...")
 @contextmanager
 def serve_in_thread(**options: Unpack[PortalOptions]) -> Iterator[ThreadedPortal]:
     """Serve a portal for the length of a ``with`` block, whatever runs in this thread.

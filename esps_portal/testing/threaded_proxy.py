@@ -15,6 +15,7 @@ from esps_portal.testing.runs_in_thread import RunsInThread
 from esps_portal.testing.served import ServerAddress
 from esps_portal.testing.server_thread import ServerThread
 from esps_portal.tracebacks import hides_frame
+from esps_portal.with_blocks import warns_without_with
 
 __tracebackhide__ = hides_frame
 
@@ -64,6 +65,7 @@ class ThreadedProxy(RunsInThread, ProxyController):
         return public_names(self, ProxyController)
 
 
+@warns_without_with("with proxy_in_thread(...) as proxy: ...")
 @contextmanager
 def proxy_in_thread(upstream: str, **options: Unpack[ProxyOptions]) -> Iterator[ThreadedProxy]:
     """Serve a proxy for the length of a ``with`` block, whatever runs in this thread.

@@ -11,10 +11,12 @@ from esps_portal.testing.current_loop import serve_here
 from esps_portal.testing.peer_controller import PeerController
 from esps_portal.testing.peer_options import PeerOptions, peer_config, served_peer
 from esps_portal.tracebacks import hides_frame
+from esps_portal.with_blocks import needs_async_with
 
 __tracebackhide__ = hides_frame
 
 
+@needs_async_with("async with open_peer(...) as peer: ...")
 @asynccontextmanager
 async def open_peer(
     framing: Framing | None = None, **options: Unpack[PeerOptions]

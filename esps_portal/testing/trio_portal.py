@@ -15,10 +15,12 @@ from esps_portal.testing.portal_options import (
     server_config,
 )
 from esps_portal.tracebacks import hides_frame
+from esps_portal.with_blocks import needs_async_with
 
 __tracebackhide__ = hides_frame
 
 
+@needs_async_with("async with open_portal() as portal: ...")
 @asynccontextmanager
 async def open_portal(**options: Unpack[PortalOptions]) -> AsyncIterator[PortalController]:
     """Serve a portal for the length of an ``async with`` block, on real sockets.

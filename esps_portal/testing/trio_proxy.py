@@ -10,10 +10,12 @@ from esps_portal.testing.current_loop import serve_here
 from esps_portal.testing.proxy_controller import ProxyController
 from esps_portal.testing.proxy_options import ProxyOptions, proxy_config, served_proxy
 from esps_portal.tracebacks import hides_frame
+from esps_portal.with_blocks import needs_async_with
 
 __tracebackhide__ = hides_frame
 
 
+@needs_async_with("async with open_proxy(...) as proxy: ...")
 @asynccontextmanager
 async def open_proxy(
     upstream: str, **options: Unpack[ProxyOptions]

@@ -1,7 +1,8 @@
-"""The async with blocks of servers inside trio: an error in one leaves it as it is, in no group."""
+"""The blocks of servers: errors leave those inside trio as they are; each says how it is used."""
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -17,6 +18,8 @@ from esps_portal.testing import (
     open_peer,
     open_portal,
     open_proxy,
+    peer_in_thread,
+    proxy_in_thread,
     serve_in_thread,
 )
 
@@ -70,3 +73,39 @@ async def test_a_port_that_is_taken(make: Open) -> None:
     with serve_in_thread() as taken, pytest.raises(CannotBindError):
         async with make(port=taken.port):
             pass
+
+
+@pytest.mark.parametrize(
+    ("make", "statement"),
+    [
+        (open_portal, "async with open_portal() as portal: ..."),
+        (open_memory_portal, "async with open_memory_portal() as portal: ..."),
+        (lambda: open_peer(lines()), "async with open_peer(...) as peer: ..."),
+        (lambda: open_proxy("tcp://127.0.0.1:9"), "async with open_proxy(...) as proxy: ..."),
+    ],
+)
+async def test_without_async_with(make: Callable[[], Any], statement: str) -> None:
+    wanted = re.escape(f"use it in an async with block: {statement}")
+    with pytest.raises(AttributeError, match=wanted):
+        make().stub("price")
+    with pytest.raises(TypeError, match=wanted), make():
+        pass
+    with pytest.raises(TypeError, match=wanted):
+        await make()
+
+
+@pytest.mark.parametrize(
+    ("make", "statement"),
+    [
+        (serve_in_thread, "with serve_in_thread() as portal: ..."),
+        (lambda: peer_in_thread(lines()), "with peer_in_thread(...) as peer: ..."),
+        (lambda: proxy_in_thread("tcp://127.0.0.1:9"), "with proxy_in_thread(...) as proxy: ..."),
+    ],
+)
+def test_without_with(make: Callable[[], Any], statement: str) -> None:
+    block = make()
+    with pytest.raises(AttributeError, match=re.escape(f"use it in a with block: {statement}")):
+        block.stub("price")
+    assert repr(block) == f"<use it in a with block: {statement}>"
+    with block as server:
+        assert server.connections() == []
