@@ -8,5 +8,5 @@ from collections.abc import Iterable
 
 def suggest(wrong: object, names: Iterable[str]) -> str:
     """Return the most similar name as a question, or all names."""
-    close = difflib.get_close_matches(str(wrong), names, 1)
+    close = difflib.get_close_matches(str(wrong).lower(), names, 1)
     return f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(names)}"

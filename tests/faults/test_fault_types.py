@@ -46,6 +46,8 @@ def test_every_type_has_a_plan(kind: str) -> None:
         ("latncy", {"second": 1}, "unknown fault 'latncy'; did you mean 'latency'?"),
         ("explode", {}, "unknown fault 'explode'; choose from latency, bandwidth, slice, "),
         ("Reset", {}, "unknown fault 'Reset'; did you mean 'reset'?"),
+        ("RESET", {}, "unknown fault 'RESET'; did you mean 'reset'?"),
+        (b"reset", {}, "unknown fault b'reset'; did you mean 'reset'?"),
         ("", {}, "unknown fault ''; choose from "),
         (None, {}, "unknown fault None; choose from "),
         ([], {}, "unknown fault []; choose from "),
