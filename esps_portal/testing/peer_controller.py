@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from esps_portal.faults.matching import Matchable
+from esps_portal.given_numbers import is_integer, shown_value
 from esps_portal.mock.answer_chain import StubError
 from esps_portal.mock.frame_script import FrameHandler
 from esps_portal.mock.frame_stubs import FrameStub
@@ -124,10 +125,13 @@ class PeerController(ExchangeController):
         Raises:
             FramingError: a frame cannot be sent with this framing.
             StubError: there are no frames, or no such connection is open.
-            TypeError: a frame is neither text nor bytes.
+            TypeError: a frame is neither text nor bytes, or the connection is no number.
         """
         if not frames:
             raise StubError("there is nothing to push: give a frame")
+        if connection is not None and not is_integer(connection):
+            shown = shown_value(connection)
+            raise TypeError(f"connection must be the number of an open one, got {shown}")
         step = send(*frames)
         return self._loop.run(lambda: self._state.push(step, connection))
 

@@ -136,6 +136,9 @@ def test_what_cannot_be_pushed(peers: Peers) -> None:
     wrong: Any = 5
     with pytest.raises(TypeError):
         peer.push(wrong)
+    wrong = "1"
+    with pytest.raises(TypeError, match="connection must be the number of an open one, got '1'"):
+        peer.push("x", connection=wrong)
     assert not peer.exchanges()
 
 
