@@ -9,6 +9,7 @@ chunks.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from email.utils import formatdate
 from http import HTTPStatus
@@ -36,6 +37,8 @@ _HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 )
+# How h11 quotes a line in its errors: as an object of Python.
+_BYTES = re.compile(r"bytearray\(b(.*)\)$", re.DOTALL)
 
 
 class HttpConnection:
@@ -162,7 +165,8 @@ class HttpConnection:
             status = 400 if in_body else error.error_status_hint
             if status == 431:  # noqa: PLR2004 - the status of RFC 6585, section 5
                 raise _head_too_long() from error
-            raise HttpError(status, f"not HTTP/1.1: {error}") from error
+            reason = _BYTES.sub(r"\1", str(error))
+            raise HttpError(status, f"not HTTP/1.1: {reason}") from error
 
 
 def _check_size(head: RequestHead) -> None:

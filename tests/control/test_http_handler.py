@@ -361,6 +361,22 @@ async def test_chunks_without_an_end(
 
 
 @pytest.mark.parametrize(
+    ("request_bytes", "says"),
+    [
+        (b"garbage\r\n\r\n", "illegal request line: 'garbage'"),
+        (b"GET / HTTP/1.1\r\nHost : x\r\n\r\n", "illegal header line: 'Host : x'"),
+        (b"\x1b'\r\n\r\n", 'illegal request line: "\\x1b\'"'),
+    ],
+)
+async def test_a_line_that_is_none_is_quoted(
+    autojump_clock: object, request_bytes: bytes, says: str
+) -> None:
+    async with served() as it:
+        await it.send(request_bytes)
+        assert await it.error() == (400, f"not HTTP/1.1: {says}")
+
+
+@pytest.mark.parametrize(
     "body", [b"x\r\n", b"-1\r\n", b"1\r\n  ", b"1;" + b"x" * 40_000, b"f" * 21 + b"\r\n"]
 )
 async def test_chunks_that_are_none(autojump_clock: object, body: bytes) -> None:
