@@ -26,12 +26,12 @@ by sender). `server.datagrams` passes each datagram to `protocol.datagram_server
 `services.dispatch`, and sends the reply. Running calls are in `server.datagram_calls`;
 `net.datagram_fault_writer` performs faults.
 
-**Any protocol through a proxy.** `proxy.serving` accepts, and connects to the upstream.
-`proxy.tcp_relay` reads both sides. `proxy.unit_reader` passes what they send to `proxy.unframed` or
-`proxy.framed`, which cut it into exchanges. Both use `exchanges.tracker`, which keeps the journal
-and asks the faults. A `net.lane` towards each side sends the bytes on: at once, or as
-`net.fault_writer` performs a fault. Over UDP, `proxy.udp_relay` has a `proxy.flow` for each client,
-which uses the tracker too.
+**Any protocol through a proxy.** `proxy.serving` accepts, and `proxy.connector` connects to the
+upstream. `proxy.tcp_relay` reads both sides. `proxy.unit_reader` passes what they send to
+`proxy.unframed` or `proxy.framed`, which cut it into exchanges. Both use `exchanges.tracker`, which
+keeps the journal and asks the faults. A `net.lane` towards each side sends the bytes on: at once,
+or as `net.fault_writer` performs a fault. Over UDP, `proxy.udp_relay` has a `proxy.flow` for each
+client, which uses the tracker too.
 
 **Any protocol played by a peer.** `peer.serving` accepts. `peer.connection` reads frames, asks
 `mock.frame_script` for the answer to each (a conversation, a stub, or a handler of the test), and

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable
 from functools import partial
 
 import attrs
@@ -24,21 +23,18 @@ from esps_portal.net.addresses import check_port
 from esps_portal.net.bind import WILDCARDS, Sockets, bind, is_own_address
 from esps_portal.net.client_handler import AcceptedClient
 from esps_portal.net.datagram_port import DatagramPort
-from esps_portal.net.dial import DialError, dial
-from esps_portal.net.dial_order import DialPlace
 from esps_portal.net.listeners import Listeners
 from esps_portal.net.serving import PortService, serve_ports
 from esps_portal.net.silence import Silence
-from esps_portal.net.stream_ends import HANDSHAKE
 from esps_portal.net.tls_contexts import client_context
 from esps_portal.net.tls_server import ServerTLS
-from esps_portal.net.turns import ConnectionTurns
 from esps_portal.net.watched_stream import WatchedStream
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import BYE_BUSY, readable_tag
 from esps_portal.protocol.registry import ALPN, PORT
+from esps_portal.proxy.connector import Connector
 from esps_portal.proxy.framed import Framed
-from esps_portal.proxy.loop_detection import REASON, Leg, Link, is_loop
+from esps_portal.proxy.loop_detection import Leg
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.tcp_relay import Relay
 from esps_portal.proxy.udp_relay import DatagramProxy
@@ -164,11 +160,10 @@ def _relay(
         observer, connection = tap, tap.connection
     else:
         connection = state.journal.opened(remote, now)
-        observer = _EndNoted(state.journal, connection)
+        observer = _EndObserver(state.journal, connection)
     tracker = state.new_tracker(connection, now)
     units = _units(state, tracker)
     state.faults.live.add(units.explain)
-    inbound = Leg("tcp", remote, client.own_address)
     accepted = AcceptedClient(
         stream=client,
         as_aged=partial(tracker.as_target, Stage.AGE),
@@ -178,17 +173,23 @@ def _relay(
     )
     # Nobody waits for another client's TLS handshake, or for one that a fault refuses.
     has_place = not (accepted.is_refused or client.needs_handshake)
-    place = state.dialling.take() if has_place else None
-    dialling = partial(_dial, state, inbound, client.turns, silence, upstream_tls, place=place)
+    connector = Connector(
+        state=state,
+        connection=connection,
+        inbound=Leg("tcp", remote, client.own_address),
+        turns=client.turns,
+        silence=silence,
+        tls=upstream_tls,
+        place=state.dialling.take() if has_place else None,
+    )
 
     def on_closed() -> None:
         state.faults.live.discard(units.explain)
-        if place is not None:
-            place.leave()
+        connector.leave()
 
     return Relay(
         accepted,
-        partial(_connect, state, connection, dialling),
+        connector.connect,
         units,
         observer,
         on_closed=on_closed,
@@ -204,7 +205,7 @@ def _units(state: ProxyState, tracker: ExchangeTracker) -> Units:
 
 
 @attrs.frozen
-class _EndNoted:
+class _EndObserver:
     """Records how a connection ends; its units record what is sent on it."""
 
     _journal: Journal
@@ -219,81 +220,6 @@ class _EndNoted:
     def closed(self, by: str, how: str, now: float) -> None:
         """Note the end: who closed first, and how."""
         self._journal.closed(self._connection, by, how, now)
-
-
-async def _connect(
-    state: ProxyState,
-    connection: RecordedConnection,
-    dialling: Callable[[], Awaitable[WatchedStream]],
-) -> WatchedStream | None:
-    """Connect to the upstream for a client; record it if that fails."""
-    state.connecting += 1
-    try:
-        return await dialling()
-    except DialError as error:
-        reason = str(error)
-    finally:
-        state.connecting -= 1
-    log.warning("cannot reach %s: %s", state.upstream, reason)
-    state.note_unreachable(reason)
-    connection.unreachable = reason
-    return None
-
-
-async def _dial(  # noqa: PLR0913 - what it needs of the client and of the proxy
-    state: ProxyState,
-    inbound: Leg,
-    turns: ConnectionTurns,
-    silence: Silence,
-    tls: ssl.SSLContext | None,
-    *,
-    place: DialPlace | None,
-) -> WatchedStream:
-    """Connect to the upstream, in its place.
-
-    Raises:
-        DialError: nobody answers there, or what the client sends has come through here before, or
-            the TLS handshake has failed: the upstream's certificate has expired, say.
-    """
-    try:
-        if is_loop(state, inbound):
-            raise DialError(REASON)
-        connected = await dial(state.upstream.host, state.upstream.port, place=place)
-    finally:
-        if place is not None:
-            place.leave()
-    try:
-        link = Link.note(state, inbound, connected)
-        end = WatchedStream(connected, silence, turns=turns)
-    except OSError as error:
-        connected.close()
-        raise DialError(error.strerror or "it was reset") from error
-    end.on_close = link.remove
-    # The other proxy may have noted its socket only now, after we had accepted it.
-    if is_loop(state, inbound):
-        end.abort()
-        raise DialError(REASON)
-    if tls is not None:
-        await _shake_hands(end, tls, state)
-    return end
-
-
-async def _shake_hands(end: WatchedStream, context: ssl.SSLContext, state: ProxyState) -> None:
-    """Do the TLS handshake with the upstream, within a bound.
-
-    Raises:
-        DialError: it has failed; the end is closed.
-    """
-    try:
-        with trio.fail_after(HANDSHAKE):
-            await end.shake_hands_as_client(context, state.upstream.host, state.handshakes)
-    except BaseException as error:
-        end.abort()
-        if isinstance(error, trio.TooSlowError):
-            raise DialError(f"no TLS handshake in {HANDSHAKE:g} s") from error
-        if isinstance(error, OSError):
-            raise DialError(error.strerror or "it was reset") from error
-        raise
 
 
 async def refuse_to_loop(upstream: Upstream, sockets: Sockets) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from esps_portal.net import ttl
 from esps_portal.net.bind import is_own_address
-from esps_portal.proxy import serving
+from esps_portal.proxy import connector
 from esps_portal.proxy.loop_detection import Leg, Link, is_loop
 from tests.patience import PATIENCE
 from tests.processes import RunningServer, running_server
@@ -175,7 +175,7 @@ def test_a_connection_that_goes_round_is_bounded_by_max_connections(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No proxy sees the circle, as if each were in a process of its own."""
-    monkeypatch.setattr(serving, "is_loop", lambda *_: False)
+    monkeypatch.setattr(connector, "is_loop", lambda *_: False)
     with (
         threaded_proxy(max_connections=5) as one,
         threaded_proxy(upstream=one.listeners.tcp[0], max_connections=5) as two,

@@ -91,7 +91,7 @@ async def test_some_begin_in_each_pass(monkeypatch: pytest.MonkeyPatch) -> None:
         await are_taken.wait()
         return await dial(host, port, place=place)
 
-    monkeypatch.setattr("esps_portal.proxy.serving.dial", late)
+    monkeypatch.setattr("esps_portal.proxy.connector.dial", late)
     with connects.counted(), noted(monkeypatch, Relay, "_relay") as passes:
         async with many() as crowd:
             await crowd.connect()
