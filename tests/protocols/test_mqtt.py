@@ -35,5 +35,7 @@ def test_keep_alive_notices_a_stall(esps_proxy: ProxyFactory, mosquitto_port: in
     finally:
         client.disconnect()
         client.loop_stop()
+        if (left_open := client.socket()) is not None:  # its loop has not closed it
+            left_open.close()
     assert "Keep alive" in reasons[0]
     assert fault.happened == 1

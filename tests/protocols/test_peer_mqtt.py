@@ -62,6 +62,8 @@ def client() -> Iterator[Client]:
     yield Client(paho)
     paho.disconnect()
     paho.loop_stop()
+    if (left_open := paho.socket()) is not None:  # its loop has not closed it
+        left_open.close()
 
 
 @pytest.fixture
