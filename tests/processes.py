@@ -60,11 +60,16 @@ class RunningServer:
 
 @contextlib.contextmanager
 def running_server(
-    *options: str, json_lines: bool = True, command: str = "serve"
+    *options: str, json_lines: bool = True, command: str = "serve", before: str = ""
 ) -> Iterator[RunningServer]:
-    """Start a portal, or a proxy, on a free port; end it when the block is left."""
+    """Start a portal, or a proxy, on a free port; end it when the block is left.
+
+    Args:
+        before: what the process runs before the command, in Python.
+    """
     as_json = ["--json"] if json_lines else []
-    with ForkedProcess(command, "--port", "0", *options, *as_json) as p:
+    script = f"{before}\nfrom esps_portal.cli import main\nmain()" if before else None
+    with ForkedProcess(command, "--port", "0", *options, *as_json, script=script) as p:
         running = RunningServer(p)
         try:
             first = running.output.readline()
