@@ -25,6 +25,7 @@ from esps_portal import (
 )
 from esps_portal.protocol.retransmission import Retransmission
 from esps_portal.services.builtin_portal import builtin_portal
+from tests.patience import PATIENCE
 
 QUICK = Retransmission(ack_timeout=0.01)
 
@@ -221,6 +222,7 @@ async def test_no_answer_over_udp() -> None:
 
 async def test_a_reply_with_another_tag_is_ignored() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as liar:
+        liar.settimeout(PATIENCE)
         liar.bind(("127.0.0.1", 0))
 
         def lie() -> None:
@@ -234,7 +236,7 @@ async def test_a_reply_with_another_tag_is_ignored() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.to_thread.run_sync, lie)
             url = f"esps+udp://127.0.0.1:{liar.getsockname()[1]}"
-            async with connect(url, retransmission=QUICK) as portal:
+            async with connect(url) as portal:
                 assert await portal.ping() == (b"true",)
 
 
