@@ -12,9 +12,16 @@ import trio.testing
 from esps_portal import Limits, Portal
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.product import PRODUCT
+from esps_portal.server import answerer
 from esps_portal.services.builtin_portal import builtin_portal
 from tests.patience import PATIENCE
 from tests.portals import StreamPeer, running
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a cancelled call take its time, however slow the machine is."""
+    monkeypatch.setattr(answerer, "CANCELLED", PATIENCE)
 
 
 class Reluctant:

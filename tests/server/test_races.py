@@ -53,9 +53,7 @@ async def test_lines_and_a_shutdown() -> None:  # ESPS-END-5
 async def test_more_clients_than_there_is_room_for() -> None:  # ESPS-TCP-2
     async with running(max_connections=2) as portal, contextlib.AsyncExitStack() as stack:
         address = portal.listeners.tcp[0]
-        peers = [
-            stack.enter_context(socket.create_connection(address, PATIENCE)) for _ in range(8)
-        ]
+        peers = [stack.enter_context(socket.create_connection(address, PATIENCE)) for _ in range(8)]
         lines = [await trio.to_thread.run_sync(peer.recv, 1000) for peer in peers]
     assert sorted(lines)[:6] == [b"* BYE busy\n"] * 6
     assert all(line.startswith(b"* ESPS/1 ") for line in sorted(lines)[6:])
@@ -66,8 +64,8 @@ async def test_a_proxy_has_room_for_so_many_too() -> None:
         with contextlib.ExitStack() as stack:
             address = front.listeners.tcp[0]
             peers = [
-            stack.enter_context(socket.create_connection(address, PATIENCE)) for _ in range(8)
-        ]
+                stack.enter_context(socket.create_connection(address, PATIENCE)) for _ in range(8)
+            ]
             lines = [await trio.to_thread.run_sync(peer.recv, 1000) for peer in peers]
     assert sorted(lines)[:6] == [b"* BYE busy\n"] * 6
     assert all(line.startswith(b"* ESPS/1 ") for line in sorted(lines)[6:])
