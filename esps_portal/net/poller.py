@@ -20,8 +20,10 @@ import trio
 
 from esps_portal.net.fork import close_poll, poll_closed_in_child
 
-# Events that are taken from the kernel at a time; it passes on the rest next time.
+# Events that are taken from the kernel at a time; it passes on the rest next time, in turn.
 _MAX_EVENTS = 256
+# How many more, if the caller knows as many already: own choice, under a millisecond.
+_MAX_KNOWN = 2048
 
 
 class Readable(Protocol):
@@ -53,8 +55,12 @@ class Poller(Protocol):
     async def wait(self) -> None:
         """Wait until something has come on any of them."""
 
-    def ready(self) -> list[int]:
-        """Return the numbers of those on which something may have come."""
+    def ready(self, known: int = 0) -> list[int]:
+        """Return the numbers of those on which something may have come: of some, if there are many.
+
+        Args:
+            known: how many of them the caller knows: as many more are returned, within a bound.
+        """
 
     def close(self) -> None:
         """Stop waiting for all of them."""
@@ -86,9 +92,10 @@ class EpollPoller:
         """Wait until something has come on any of them."""
         await trio.lowlevel.wait_readable(self._poll.fileno())
 
-    def ready(self) -> list[int]:
+    def ready(self, known: int = 0) -> list[int]:
         """Return the descriptors of those on which something may have come."""
-        return [descriptor for descriptor, _ in self._poll.poll(0, _MAX_EVENTS)]
+        most = _MAX_EVENTS + min(known, _MAX_KNOWN)
+        return [descriptor for descriptor, _ in self._poll.poll(0, most)]
 
     def close(self) -> None:
         """Stop waiting for all of them."""

@@ -122,6 +122,9 @@ class ReadySet:
         # Numbers of connections whose last turn was long. They come after the others, so that a
         # client that asks one question at a time does not wait a second for a thousand busy ones.
         self._heavy: set[int] = set()
+        # Numbers of connections that came while others had something left to do, until their first
+        # turn. They come between the two: thousands may come, each with as much as a turn takes.
+        self._new: set[int] = set()
         # Whether the last wait was over at once, so that polling again may be cheaper than waiting.
         self._is_prompt = False
 
@@ -143,6 +146,8 @@ class ReadySet:
         if not connection.begin():
             return False
         self.park(connection)
+        if self._left:
+            self._new.add(self._places[connection].number)
         return True
 
     def park(self, connection: Parkable) -> None:
@@ -218,19 +223,24 @@ class ReadySet:
             until: no turn begins after that.
             now: seconds on trio's clock.
         """
-        numbers = self._poller.ready()
+        numbers = self._poller.ready(len(self._left))
         if self._left:
             numbers = list(dict.fromkeys(chain(self._left, numbers)))
         again: list[int] = []
-        if not self._heavy:  # nearly always
+        if not (self._heavy or self._new):  # nearly always
             self._left = self._take_turns_of(numbers, until, now, again) + again
             return len(numbers)
-        light = [number for number in numbers if number not in self._heavy]
+        busy = self._heavy | self._new
+        light = [number for number in numbers if number not in busy]
+        new = [number for number in numbers if number in self._new]
         heavy = [number for number in numbers if number in self._heavy]
-        # Neither kind waits for the other longer than half a batch.
-        half = until - BATCH_SECONDS / 2 if heavy else until
+        # No kind waits for another longer than half a batch, nor for both of them longer than
+        # three quarters.
+        half = until - BATCH_SECONDS / 2 if new or heavy else until
         light = self._take_turns_of(light, half, now, again)
-        self._left = light + self._take_turns_of(heavy, until, now, again) + again
+        quarter = until - BATCH_SECONDS / 4 if heavy else until
+        new = self._take_turns_of(new, quarter, now, again)
+        self._left = light + new + self._take_turns_of(heavy, until, now, again) + again
         return len(numbers)
 
     def _take_turns_of(
@@ -258,6 +268,8 @@ class ReadySet:
                 self._heavy.add(number)
             elif self._heavy:
                 self._heavy.discard(number)
+            if self._new:
+                self._new.discard(number)
             if turn is not _DONE:
                 self._note_turn(place, turn, again)
             if ended >= until:
@@ -280,5 +292,6 @@ class ReadySet:
         if self._by_number.get(place.number) is place:
             del self._by_number[place.number]
             self._heavy.discard(place.number)
+            self._new.discard(place.number)
             self._poller.remove(place.number)
         return place

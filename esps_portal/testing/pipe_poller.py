@@ -53,7 +53,7 @@ class PipePoller:
         else:
             await self._changed.park()
 
-    def ready(self) -> list[int]:
+    def ready(self, known: int = 0) -> list[int]:  # noqa: ARG002 - it always returns all
         """Return the numbers of those on which something has come."""
         found = [number for number in self._noted if self._streams[number].has_input()]
         self._noted = dict.fromkeys(found)

@@ -70,6 +70,21 @@ KINDS = pytest.mark.parametrize(
 Pairs = Callable[[], AbstractAsyncContextManager[Callable[[], Pair]]]
 
 
+async def test_it_tells_of_others_beside_those_that_are_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("esps_portal.net.poller._MAX_EVENTS", 2)
+    poller = EpollPoller()
+    async with sockets() as pair:
+        ends = [pair() for _ in range(5)]
+        numbers = {poller.add(each.stream) for each in ends}
+        for each in ends:
+            await each.send(b"x")
+        assert len(poller.ready()) == 2
+        assert set(poller.ready(3)) == numbers
+        poller.close()
+
+
 @KINDS
 async def test_it_tells_what_can_be_read_until_it_is(kind: type[Poller], pairs: Pairs) -> None:
     poller = kind()

@@ -349,6 +349,53 @@ async def test_who_asks_little_waits_for_half_a_batch_of_those_who_ask_much(
     assert order.count("much") == 500
 
 
+async def test_who_is_known_to_ask_little_does_not_wait_for_thousands_that_are_new(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor do those who are new wait for all who ask much, nor these for all who are new."""
+    now = 0.0
+    monkeypatch.setattr(ready_set, "monotonic", lambda: now)
+    order: list[str] = []
+
+    def much(_: Echo) -> Turn:
+        nonlocal now
+        now += BATCH_SECONDS / 4
+        order.append("much")
+        return Turn.MORE
+
+    def new(connection: Echo) -> Turn:
+        nonlocal now
+        now += BATCH_SECONDS / 4
+        order.append("new")
+        return echo(connection)
+
+    def little(connection: Echo) -> Turn:
+        order.append("little")
+        return echo(connection)
+
+    async with running() as parked:
+        known, _ = parked.park(little)
+        known.send(b"x")
+        for client in [parked.park(much)[0] for _ in range(20)]:
+            client.send(b"x")
+        while not all(connection.turns for connection in parked.connections):
+            await trio.lowlevel.checkpoint()
+        for _ in range(100):
+            client, connection = parked.connect(new)
+            assert parked.ready.admit(connection)
+            client.send(b"x")
+        begun = len(order)
+        known.send(b"x")
+        while order.count("new") < 100:
+            await trio.lowlevel.checkpoint()
+        for connection in parked.connections:
+            parked.ready.leave(connection)
+    since = order[begun:]
+    # A batch that was under way, and one more: trio runs tasks in any order.
+    assert since.index("little") <= 8
+    assert 40 <= since.count("much") <= 300
+
+
 async def test_those_who_ask_much_have_their_turns_beside_those_who_ask_little(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
