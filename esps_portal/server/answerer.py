@@ -119,7 +119,8 @@ class Answerer:
                 await self._writer.flush()
             if turn is _DONE:
                 return
-            await self.turns.next()  # there may be much more
+            with trio.CancelScope(shield=True):  # what came before an end is answered all the same
+                await self.turns.next()  # there may be much more
         await self._writer.flush()
 
     def answer_now(self, now: float, began: float) -> Turn:

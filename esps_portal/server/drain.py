@@ -52,6 +52,7 @@ class Drain:
         """Let running calls end, within the limit; go on reading, so that none is blocked."""
         await self._replies.writer.flush()
         if not (self._protocol.running or self._answerer.outcomes.is_cancelling):
+            await self._answerer.answer_lines()  # that were read: their replies had no room before
             return
         began = trio.current_time()
         with trio.CancelScope() as limit:

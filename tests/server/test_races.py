@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from esps_portal import CallContext, Limits
+from esps_portal.server import answerer
 from esps_portal.server.connection import PortalConnection
 from esps_portal.services.builtin_portal import builtin_portal
 from tests.patience import PATIENCE
@@ -35,19 +36,20 @@ async def test_a_line_and_the_deadline(  # ESPS-END-8
             assert await client.line() == b"* BYE idle"
 
 
-async def test_lines_and_a_shutdown() -> None:  # ESPS-END-5
-    """What has come until then is answered."""
+@pytest.mark.parametrize("turn", [answerer.TURN_SECONDS, -1.0])
+async def test_lines_and_a_shutdown(turn: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has come until then is answered, also where each line takes a turn: ESPS-END-5."""
+    monkeypatch.setattr(answerer, "TURN_SECONDS", turn)
     async with running() as portal:
         clients = [await portal.tcp() for _ in range(20)]
+        sent = b"".join(b"%d CALL echo x\n" % number for number in range(9))
         for client in clients:
-            os.write(client.stream.socket.fileno(), b"a PING x\nb CALL echo y\n")
+            os.write(client.stream.socket.fileno(), sent)
         portal.shut_down()
+        answers = [b"%d OK x" % number for number in range(9)]
         for client in clients:
-            assert [await client.line() for _ in range(3)] == [
-                b"a OK x",
-                b"b OK y",
-                b"* BYE closing",
-            ]
+            lines = [await client.line() for _ in range(10)]
+            assert lines == [*answers, b"* BYE closing"]
 
 
 async def test_more_clients_than_there_is_room_for() -> None:  # ESPS-TCP-2
@@ -123,6 +125,24 @@ async def test_a_shutdown_and_a_cancel_whose_reply_cannot_be_sent_yet() -> None:
         await trio.testing.wait_all_tasks_blocked()
         found = await connection.rest()
         assert found.splitlines()[-3:] == [b"s ERR cancelled", b"* BYE closing", b"c OK"]
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("last", [b"", b"q QUIT\n"])
+async def test_a_shutdown_and_lines_for_which_there_was_no_room(last: bytes) -> None:
+    """Each has an answer, once the client reads: ESPS-END-5, ESPS-END-6."""
+    portal = builtin_portal("test/1", Limits(drain=1000))
+    async with in_memory(portal) as connection, trio.open_nursery() as nursery:
+        lines = [b"%d CALL random 2048 1\n" % number for number in range(100)]
+        await connection.send(b"".join(lines) + last)
+        nursery.start_soon(connection.server.shut_down)
+        await trio.testing.wait_all_tasks_blocked()
+        answers = (await connection.rest()).splitlines()[1:]
+        kinds = [answer.split()[1:3] for answer in answers]
+        executed = sum(kind == b"OK" for kind, *_ in kinds)
+        assert 0 < executed < 100
+        assert answers[executed] == b"* BYE closing"
+        assert kinds[executed + 1 :] == [[b"ERR", b"closing"]] * (100 - executed + bool(last))
         nursery.cancel_scope.cancel()
 
 
