@@ -12,12 +12,10 @@ import pytest
 
 from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.certificates import Certificates
-from tests.cli.peers import GREETING, tcp_server, unused_address
+from tests.cli.peers import GREETING, HELLO, tcp_server, unused_address
 from tests.commands import run, run_redirected, start
 from tests.patience import PATIENCE
 from tests.processes import running_server
-
-HELLO = "OK ESPS/1 test/1"
 
 
 def connect(url: str, lines: str | bytes, *options: str) -> tuple[int, str, str]:
