@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import resource
 import socket
 import struct
-import subprocess
-import sys
 
 import psutil
 import pytest
@@ -17,6 +15,7 @@ import trio
 from esps_portal import Limits, Portal, ReplyError, ServerConfig, serve
 from esps_portal.net.bind import CannotBindError
 from esps_portal.services.builtin_portal import builtin_portal
+from tests.forked import ForkedProcess
 from tests.patience import PATIENCE
 from tests.portals import running
 from tests.processes import running_server
@@ -345,23 +344,15 @@ async def test_cancelled_it_leaves_no_socket() -> None:
 
 def test_out_of_descriptors() -> None:
     """It says so, and goes on once there are some again."""
-    program = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40));"
-        "sys.argv = ['esps-portal', 'serve', '--port', '0', '--json'];"
-        "from esps_portal.cli import main; main()"
-    )
-    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 100
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    with ForkedProcess("serve", "--port", "0", "--json", limits=(40, 40)) as process:
         try:
             assert process.stdout is not None
             assert process.stderr is not None
-            port = int(process.stdout.readline().split(b'"127.0.0.1", ')[1].split(b"]")[0])
+            port = json.loads(process.stdout.readline())["tcp"][0][1]
             with contextlib.ExitStack() as stack:
                 for _ in range(60):
                     stack.enter_context(socket.create_connection(("127.0.0.1", port), 30))
-                assert b"Too many open files" in process.stderr.readline()
+                assert "Too many open files" in process.stderr.readline()
             greeting = b""
             while not greeting.startswith(b"* ESPS/1 "):  # once it has closed the others
                 with socket.create_connection(("127.0.0.1", port), 30) as peer:
