@@ -119,9 +119,12 @@ class ReadySet:
         self._by_number: dict[int, _Place] = {}
         # Numbers of connections that have something left to do, in the order of their turns.
         self._left: list[int] = []
-        # Numbers of connections whose last turn was long. They come after the others, so that a
-        # client that asks one question at a time does not wait a second for a thousand busy ones.
+        # Numbers of connections whose last turn left more to do, or whose last two were long. They
+        # come after the others, so that a client that asks one question at a time does not wait a
+        # second for a thousand busy ones.
         self._heavy: set[int] = set()
+        # Of those whose last turn alone was long: on a busy machine any may be, once.
+        self._slow: set[int] = set()
         # Numbers of connections that came while others had something left to do, until their first
         # turn. They come between the two: thousands may come, each with as much as a turn takes.
         self._new: set[int] = set()
@@ -230,8 +233,7 @@ class ReadySet:
         if not (self._heavy or self._new):  # nearly always
             self._left = self._take_turns_of(numbers, until, now, again) + again
             return len(numbers)
-        busy = self._heavy | self._new
-        light = [number for number in numbers if number not in busy]
+        light = [n for n in numbers if n not in self._heavy and n not in self._new]
         new = [number for number in numbers if number in self._new]
         heavy = [number for number in numbers if number in self._heavy]
         # No kind waits for another longer than half a batch, nor for both of them longer than
@@ -264,10 +266,11 @@ class ReadySet:
                 place.connection.abort()
                 turn = _NEEDS_TASK
             ended = monotonic()
-            if (turn is _MORE or ended - began > SHORT_TURN) and number in places:
-                self._heavy.add(number)
-            elif self._heavy:
+            if turn is _MORE or ended - began > SHORT_TURN:
+                self._note_long_turn(number, turn)
+            elif self._heavy or self._slow:
                 self._heavy.discard(number)
+                self._slow.discard(number)
             if self._new:
                 self._new.discard(number)
             if turn is not _DONE:
@@ -276,6 +279,14 @@ class ReadySet:
                 break
             began = ended
         return list(left)
+
+    def _note_long_turn(self, number: int, turn: Turn) -> None:
+        if number not in self._by_number:
+            return  # it has left
+        if turn is _MORE or number in self._slow:
+            self._heavy.add(number)
+        else:
+            self._slow.add(number)
 
     def _note_turn(self, place: _Place, turn: Turn, again: list[int]) -> None:
         """Act on a turn that has left something."""
@@ -292,6 +303,7 @@ class ReadySet:
         if self._by_number.get(place.number) is place:
             del self._by_number[place.number]
             self._heavy.discard(place.number)
+            self._slow.discard(place.number)
             self._new.discard(place.number)
             self._poller.remove(place.number)
         return place
