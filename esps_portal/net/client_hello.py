@@ -8,6 +8,8 @@ here, and OpenSSL refuses what is malformed. No clock, no socket, no trio.
 
 from __future__ import annotations
 
+import struct
+
 import attrs
 
 #: Bytes of a ClientHello with the headers of its records. Own choice: ten times that of a browser,
@@ -20,6 +22,8 @@ _HANDSHAKE, _CLIENT_HELLO = 22, 1
 _RECORD_HEADER, _MESSAGE_HEADER = 5, 4
 _VERSION_AND_RANDOM = 2 + 32
 _ALPN = 16
+_EXTENSION = struct.Struct("!HH")  # what precedes its content: its kind, and its length
+_TOO_LONG = "a field is longer than what holds it"
 
 
 @attrs.frozen
@@ -63,45 +67,48 @@ def offered_protocols_untrusted(data: bytes) -> tuple[bytes, ...] | Incomplete |
                 return _protocols(message[_MESSAGE_HEADER:size])
 
 
-class _Fields:
-    """Takes fields from bytes, one after the other.
-
-    Each method raises `ValueError` where a field is longer than what is left.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def __bool__(self) -> bool:
-        return bool(self._data)
-
-    def take(self, size: int) -> bytes:
-        """Return the next bytes."""
-        if len(self._data) < size:
-            raise ValueError("a field is longer than what holds it")
-        taken, self._data = self._data[:size], self._data[size:]
-        return taken
-
-    def vector(self, size_of_length: int) -> bytes:
-        """Return the next field; a length of ``size_of_length`` bytes precedes it."""
-        return self.take(int.from_bytes(self.take(size_of_length), "big"))
-
-
 def _protocols(hello: bytes) -> tuple[bytes, ...] | None:
-    fields = _Fields(hello)
+    """Return what the extension ALPN offers.
+
+    A hello may have thousands of fields: it is read in place, and copied nowhere.
+    """
+    start = _VERSION_AND_RANDOM
     try:
-        fields.take(_VERSION_AND_RANDOM)
         for size_of_length in (1, 2, 1):  # session, cipher suites, compression methods
-            fields.vector(size_of_length)
-        extensions = _Fields(fields.vector(2) if fields else b"")
-        while extensions:
-            kind, content = int.from_bytes(extensions.take(2), "big"), extensions.vector(2)
+            _, start = _vector(hello, start, size_of_length)
+        if start == len(hello):
+            return None
+        start, end = _vector(hello, start, 2)
+        while start < end:
+            kind, size = _EXTENSION.unpack_from(hello, start)
+            start += _EXTENSION.size + size
             if kind == _ALPN:
-                names = _Fields(_Fields(content).vector(2))
-                found = []
-                while names:
-                    found.append(names.vector(1))
-                return tuple(found)
-    except ValueError:
+                return _names(hello[start - size : start])
+    except (ValueError, struct.error):
         pass  # OpenSSL refuses it
     return None
+
+
+def _names(extension: bytes) -> tuple[bytes, ...]:
+    start, end = _vector(extension, 0, 2)
+    names = []
+    while start < end:
+        begin = start + 1
+        start = begin + extension[start]
+        names.append(extension[begin:start])
+    if start > end:
+        raise ValueError(_TOO_LONG)
+    return tuple(names)
+
+
+def _vector(data: bytes, start: int, size_of_length: int) -> tuple[int, int]:
+    """Return where the content of a field begins and ends; its length precedes it.
+
+    Raises:
+        ValueError: it is longer than ``data``.
+    """
+    begin = start + size_of_length
+    end = begin + int.from_bytes(data[start:begin], "big")
+    if end > len(data):
+        raise ValueError(_TOO_LONG)
+    return begin, end

@@ -76,6 +76,48 @@ def test_what_is_none_is_left_to_openssl(data: bytes) -> None:
     assert offered_protocols_untrusted(data + bytes(MAX_HELLO)) is None
 
 
+def with_extensions(extensions: bytes) -> bytes:
+    """Return a ClientHello of one record, with these at its end."""
+    hello = bytes(34) + b"\0" + b"\0\2\x13\1" + b"\1\0" + _sized(extensions)
+    message = b"\1" + len(hello).to_bytes(3, "big") + hello
+    return b"\x16\3\1" + _sized(message)
+
+
+def _sized(field: bytes) -> bytes:
+    return len(field).to_bytes(2, "big") + field
+
+
+NAMES = b"".join(b"\1x" for _ in range(4000))
+
+
+@pytest.mark.parametrize(
+    ("extensions", "found"),
+    [
+        (b"\xfe\0\0\0" * 4000 + b"\0\x10" + _sized(_sized(b"\2h2")), (b"h2",)),
+        (b"\0\x10" + _sized(_sized(NAMES)), (b"x",) * 4000),
+        (b"\0\x10" + _sized(_sized(NAMES + b"\2x")), None),
+    ],
+    ids=["many extensions", "many names", "a name that is cut off"],
+)
+def test_what_has_thousands_of_fields_is_read_at_once(extensions: bytes, found: object) -> None:
+    """Strangers send as many as they like, and it was quadratic work."""
+    calls = 0
+
+    def count(_: object, event: str, __: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    data = with_extensions(extensions)
+    assert len(data) < MAX_HELLO
+    sys.setprofile(count)
+    try:
+        protocols = offered_protocols_untrusted(data)
+    finally:
+        sys.setprofile(None)
+    assert protocols == found
+    assert calls < 50
+
+
 @given(st.data())
 def test_a_changed_message_is_read_without_fault(data: st.DataObject) -> None:
     message = bytearray(hello("h2"))
