@@ -49,7 +49,7 @@ def test_what_is_shown(command: list[str], greeting: str, answers: list[str]) ->
 def test_what_inspect_shows(greeting: str) -> None:  # ESPS-SEC-5
     with tcp_server(greeting, f"ERR x-mine {ESCAPED}") as url:
         host, port = url.removeprefix("esps://").split(":")
-        options = ["--host", host, "--port", port, "--timeout", "0.2"]
+        options = ["--host", host, "--port", port, "--timeout", "30"]
         _, out, err = run_in_colour("inspect", *options)
     assert port in out
     assert [c for c in out + err if not c.isprintable() and c != "\n"] == []

@@ -81,7 +81,7 @@ def test_a_free_port_exits_1() -> None:
 
 def test_json_is_one_object() -> None:
     with tcp_server(portal) as port:
-        result = run("--port", str(port), "--json")
+        result = run("--port", str(port), "--json", "--timeout", "30")
     assert result.exit_code == 0
     assert result.output.count("\n") == 1
     report = json.loads(result.output)
