@@ -36,8 +36,8 @@ from esps_portal.net.poller import Poller, Readable
 
 #: Seconds after which other tasks get a turn.
 BATCH_SECONDS = 0.005
-#: Seconds. A turn that took longer, or left more to do, puts a connection behind those whose turns
-#: are short: own choice, several times what one request takes.
+#: Seconds. A turn that took longer because much was asked, or that left more to do, puts a
+#: connection behind the others: own choice, several times what one request takes.
 SHORT_TURN = 0.0002
 #: Seconds in which a batch looks for more that is readable (own choice: one pass for fifty turns
 #: costs next to nothing, and other ready tasks hardly wait longer).
@@ -74,6 +74,14 @@ class Parkable(Protocol):
         Args:
             now: seconds on trio's clock.
             began: when the turn begins, in seconds on `clock.monotonic`.
+        """
+
+    @property
+    def asked_much(self) -> bool:
+        """Whether it has read more than a few requests in its last turn.
+
+        Asked after a turn that took long: on a busy machine any may, also the answer to one PING,
+        since the kernel does its work for others while it sends.
         """
 
     def abort(self) -> None:
@@ -119,12 +127,10 @@ class ReadySet:
         self._by_number: dict[int, _Place] = {}
         # Numbers of connections that have something left to do, in the order of their turns.
         self._left: list[int] = []
-        # Numbers of connections whose last turn left more to do, or whose last two were long. They
-        # come after the others, so that a client that asks one question at a time does not wait a
-        # second for a thousand busy ones.
+        # Numbers of connections whose last turn left more to do, or was long because they asked
+        # much. They come after the others, so that a client that asks one question at a time does
+        # not wait a second for a thousand busy ones.
         self._heavy: set[int] = set()
-        # Of those whose last turn alone was long: on a busy machine any may be, once.
-        self._slow: set[int] = set()
         # Numbers of connections that came while others had something left to do, until their first
         # turn. They come between the two: thousands may come, each with as much as a turn takes.
         self._new: set[int] = set()
@@ -266,11 +272,11 @@ class ReadySet:
                 place.connection.abort()
                 turn = _NEEDS_TASK
             ended = monotonic()
-            if turn is _MORE or ended - began > SHORT_TURN:
-                self._note_long_turn(number, turn)
-            elif self._heavy or self._slow:
+            if turn is _MORE or (ended - began > SHORT_TURN and place.connection.asked_much):
+                if number in places:
+                    self._heavy.add(number)
+            elif self._heavy:
                 self._heavy.discard(number)
-                self._slow.discard(number)
             if self._new:
                 self._new.discard(number)
             if turn is not _DONE:
@@ -279,14 +285,6 @@ class ReadySet:
                 break
             began = ended
         return list(left)
-
-    def _note_long_turn(self, number: int, turn: Turn) -> None:
-        if number not in self._by_number:
-            return  # it has left
-        if turn is _MORE or number in self._slow:
-            self._heavy.add(number)
-        else:
-            self._slow.add(number)
 
     def _note_turn(self, place: _Place, turn: Turn, again: list[int]) -> None:
         """Act on a turn that has left something."""
@@ -303,7 +301,6 @@ class ReadySet:
         if self._by_number.get(place.number) is place:
             del self._by_number[place.number]
             self._heavy.discard(place.number)
-            self._slow.discard(place.number)
             self._new.discard(place.number)
             self._poller.remove(place.number)
         return place

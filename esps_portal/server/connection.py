@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from esps_portal.faults.fault import Fault
     from esps_portal.faults.fault_registry import FaultRegistry
 
+# Bytes (own choice: some requests of a usual length). Whoever sends more at once asks much.
+_FEW_BYTES = 512
+
 # Looking up a member of an enumeration takes as long as a call.
 _OPEN = State.OPEN
 _DONE, _MORE, _NEEDS_TASK = Turn.DONE, Turn.MORE, Turn.NEEDS_TASK
@@ -85,6 +88,7 @@ class PortalConnection:
         "_stream",
         "_task",
         "_writer",
+        "asked_much",
     )
 
     def __init__(  # noqa: PLR0913 - what is composed
@@ -130,6 +134,8 @@ class PortalConnection:
         # Made when it is needed: most connections never need one, and there may be thousands.
         self._task: ConnectionTask | None = None
         self._is_shut_down = False
+        # Whether it has read more than a few requests in its last turn.
+        self.asked_much: bool = False
 
     async def run(self) -> None:
         """Serve until the connection has ended, or can do without a task: it is then parked.
@@ -183,6 +189,7 @@ class PortalConnection:
             # Read only if the turn before has left no lines.
             if not self._protocol.lines:
                 data = self._stream.receive_now()
+                self.asked_much = data is not None and len(data) > _FEW_BYTES
                 if data is None or not self._reader.received(data, now):
                     return self._after_reading()
             turn = self._answerer.answer_now(now, began)
