@@ -114,9 +114,7 @@ class Answerer:
                 turn = self.answer_now(trio.current_time(), monotonic())
             if turn is _NEEDS_TASK:
                 continue
-            # What came in one read is answered with one write, however many turns it takes.
-            if turn is _DONE or len(self._writer.outgoing) > HIGH_WATER:
-                await self._writer.flush()
+            await self._writer.flush()
             if turn is _DONE:
                 return
             with trio.CancelScope(shield=True):  # what came before an end is answered all the same

@@ -24,7 +24,6 @@ from esps_portal.log import log
 from esps_portal.net.buffered_bytes import BufferedBytes
 from esps_portal.net.ready_set import ReadySet, Turn
 from esps_portal.net.stream import Stream
-from esps_portal.net.writer import HIGH_WATER
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import State
 from esps_portal.server.answerer import Answerer
@@ -193,9 +192,7 @@ class PortalConnection:
                 if data is None or not self._reader.received(data, now):
                     return self._after_reading()
             turn = self._answerer.answer_now(now, began)
-            # What came in one read is answered with one write, however many turns it takes.
-            if turn is _MORE and len(self._writer.outgoing) <= HIGH_WATER:
-                return turn
+            # Also where more of the same read is left: if the client is gone, that is not answered.
             if not self._writer.flush_now() or self._protocol.state is not _OPEN:
                 return _NEEDS_TASK
         except trio.BrokenResourceError as error:

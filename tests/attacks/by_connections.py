@@ -36,6 +36,16 @@ def come_and_go(scene: Scene, whole: int) -> str:
     return f"{tally.opened:,} of {most:,} connected, {tally.most} at a time"
 
 
+def ask_and_go(scene: Scene, whole: int) -> str:
+    """Connect, ask much, send FIN, read nothing, go: over and over."""
+    how = Behaviour(b"a PING\n" * 3000, until=b"", half_closes=True, end="close", returns=True)
+    most = scene.scale.count(whole)
+    with Swarm(scene.port, [how], min(most, 100), most=most) as swarm:
+        swarm.run(2 * scene.seconds)
+        tally = swarm.tally
+    return f"{tally.opened:,} connected, {tally.sent:,} bytes sent"
+
+
 #: When a connection is reset.
 RESET_STAGES = {
     "at once": Behaviour(until=b""),
@@ -113,6 +123,15 @@ ATTACKS = (
             serve(),
             lambda scene: come_and_go(scene, 50_000),
             Bounds(12, "10 KB for each of 500, and what is being closed"),
+        ),
+    ),
+    Attack(
+        "ask-and-go",
+        "30,000 connects that ask 3,000 questions each, send FIN and read nothing",
+        against(
+            serve(),
+            lambda scene: ask_and_go(scene, 30_000),
+            Bounds(180, "16 KB of requests for each of 10,000 that wait for their turns"),
         ),
     ),
     Attack(
