@@ -22,8 +22,6 @@ from esps_portal.net.fork import close_poll, poll_closed_in_child
 
 # Events that are taken from the kernel at a time; it passes on the rest next time, in turn.
 _MAX_EVENTS = 256
-# How many more, if the caller knows as many already: own choice, under a millisecond.
-_MAX_KNOWN = 2048
 
 
 class Readable(Protocol):
@@ -39,7 +37,8 @@ class Readable(Protocol):
 class Poller(Protocol):
     """Waits for many streams at once; each is known by a number.
 
-    As long as a stream has input that was not received, `ready` reports it each time.
+    As long as a stream has input that was not received, `ready` reports it each time, unless it is
+    paused: thousands that are known to be ready would hide those that have just become so.
     """
 
     @property
@@ -52,15 +51,17 @@ class Poller(Protocol):
     def remove(self, number: int) -> None:
         """Stop waiting for it."""
 
+    def pause(self, number: int) -> None:
+        """Do not report it, until `resume`."""
+
+    def resume(self, number: int) -> None:
+        """Report it again."""
+
     async def wait(self) -> None:
         """Wait until something has come on any of them."""
 
-    def ready(self, known: int = 0) -> list[int]:
-        """Return the numbers of those on which something may have come: of some, if there are many.
-
-        Args:
-            known: how many of them the caller knows: as many more are returned, within a bound.
-        """
+    def ready(self) -> list[int]:
+        """Return the numbers of some on which something may have come; of all, if they are few."""
 
     def close(self) -> None:
         """Stop waiting for all of them."""
@@ -80,22 +81,29 @@ class EpollPoller:
     def add(self, stream: Readable) -> int:
         """Wait for a socket too; return its descriptor."""
         descriptor = stream.fileno()
-        self._poll.register(descriptor, select.EPOLLIN)
+        self.resume(descriptor)
         return descriptor
 
     def remove(self, number: int) -> None:
         """Stop waiting for it."""
+        self.pause(number)
+
+    def pause(self, number: int) -> None:
+        """Do not report it, until `resume`. An event mask of 0 would still report a RST."""
         with contextlib.suppress(OSError):  # another thread has closed it
             self._poll.unregister(number)
+
+    def resume(self, number: int) -> None:
+        """Report it again."""
+        self._poll.register(number, select.EPOLLIN)
 
     async def wait(self) -> None:
         """Wait until something has come on any of them."""
         await trio.lowlevel.wait_readable(self._poll.fileno())
 
-    def ready(self, known: int = 0) -> list[int]:
+    def ready(self) -> list[int]:
         """Return the descriptors of those on which something may have come."""
-        most = _MAX_EVENTS + min(known, _MAX_KNOWN)
-        return [descriptor for descriptor, _ in self._poll.poll(0, most)]
+        return [descriptor for descriptor, _ in self._poll.poll(0, _MAX_EVENTS)]
 
     def close(self) -> None:
         """Stop waiting for all of them."""

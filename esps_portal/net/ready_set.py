@@ -22,9 +22,9 @@ Nothing here knows which protocol is spoken, or how a connection reads and write
 from __future__ import annotations
 
 import enum
+from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from itertools import chain
 from typing import Any, Protocol
 
 import attrs
@@ -98,6 +98,8 @@ class _Place:
     # The context of its task. Its turns run in it too, so that context variables which a
     # service sets stay set, for this connection only.
     context: Context
+    # Else it waits in a queue for a turn.
+    is_polled: bool = True
 
 
 class ReadySet:
@@ -125,15 +127,16 @@ class ReadySet:
         self._poller = poller
         self._places: dict[object, _Place] = {}
         self._by_number: dict[int, _Place] = {}
-        # Numbers of connections that have something left to do, in the order of their turns.
-        self._left: list[int] = []
         # Numbers of connections whose last turn left more to do, or was long because they asked
         # much. They come after the others, so that a client that asks one question at a time does
         # not wait a second for a thousand busy ones.
         self._heavy: set[int] = set()
-        # Numbers of connections that came while others had something left to do, until their first
+        # Numbers of connections that came while others had to wait for turns, until their first
         # turn. They come between the two: thousands may come, each with as much as a turn takes.
         self._new: set[int] = set()
+        # Numbers of connections that wait for their turns, and are not polled meanwhile: of those
+        # that are neither new nor heavy, of the new ones, and of the heavy ones.
+        self._queues: tuple[deque[int], deque[int], deque[int]] = deque(), deque(), deque()
         # Whether the last wait was over at once, so that polling again may be cheaper than waiting.
         self._is_prompt = False
 
@@ -148,14 +151,14 @@ class ReadySet:
     @property
     def has_input(self) -> bool:
         """Whether something has come on any of them that was not read."""
-        return self._poller.is_open and bool(self._poller.ready())
+        return self._poller.is_open and (any(self._queues) or bool(self._poller.ready()))
 
     def admit(self, connection: Any) -> bool:  # noqa: ANN401 - a handler, which is `Parkable`
         """Park a new connection, if it can do without a task from the start; return that."""
         if not connection.begin():
             return False
         self.park(connection)
-        if self._left:
+        if any(self._queues):
             self._new.add(self._places[connection].number)
         return True
 
@@ -208,7 +211,7 @@ class ReadySet:
 
     async def _until_ready(self) -> None:
         """Let other tasks run, until a connection has something to do, or may have."""
-        if self._left or self._is_prompt:
+        if self._is_prompt or any(self._queues):
             await trio.lowlevel.checkpoint()
             return
         began = monotonic()
@@ -222,7 +225,7 @@ class ReadySet:
         if not count:
             self._is_prompt = False
         # A single client sends its next request only after it has read the answer: not yet.
-        while count > 1 and not self._left and monotonic() < began + POLLING_SECONDS:
+        while count > 1 and not any(self._queues) and monotonic() < began + POLLING_SECONDS:
             count = self._take_round(began + BATCH_SECONDS, now())
 
     def _take_round(self, until: float, now: float) -> int:
@@ -232,36 +235,45 @@ class ReadySet:
             until: no turn begins after that.
             now: seconds on trio's clock.
         """
-        numbers = self._poller.ready(len(self._left))
-        if self._left:
-            numbers = list(dict.fromkeys(chain(self._left, numbers)))
-        again: list[int] = []
-        if not (self._heavy or self._new):  # nearly always
-            self._left = self._take_turns_of(numbers, until, now, again) + again
-            return len(numbers)
-        light = [n for n in numbers if n not in self._heavy and n not in self._new]
-        new = [number for number in numbers if number in self._new]
-        heavy = [number for number in numbers if number in self._heavy]
-        # No kind waits for another longer than half a batch, nor for both of them longer than
-        # three quarters.
-        half = until - BATCH_SECONDS / 2 if new or heavy else until
-        light = self._take_turns_of(light, half, now, again)
-        quarter = until - BATCH_SECONDS / 4 if heavy else until
-        new = self._take_turns_of(new, quarter, now, again)
-        self._left = light + new + self._take_turns_of(heavy, until, now, again) + again
+        numbers = self._poller.ready()
+        light, new, heavy = self._queues
+        if not (self._heavy or self._new or any(self._queues)):  # nearly always
+            light.extend(numbers)
+            self._take_turns_of(light, until, now)
+        else:
+            self._enqueue(numbers)
+            # No kind waits for another longer than half a batch, nor for both of them longer than
+            # three quarters.
+            self._take_turns_of(light, until - BATCH_SECONDS / 2 if new or heavy else until, now)
+            self._take_turns_of(new, until - BATCH_SECONDS / 4 if heavy else until, now)
+            self._take_turns_of(heavy, until, now)
+        if any(self._queues):
+            self._pause_those_that_wait()
         return len(numbers)
 
-    def _take_turns_of(
-        self, numbers: list[int], until: float, now: float, again: list[int]
-    ) -> list[int]:
-        """Give turns to these until then, at least to the first; return those that are left.
+    def _enqueue(self, numbers: list[int]) -> None:
+        light, new, heavy = self._queues
+        for number in numbers:
+            queue = heavy if number in self._heavy else new if number in self._new else light
+            queue.append(number)
 
-        Args:
-            again: gets those that have more to do.
-        """
+    def _pause_those_that_wait(self) -> None:
+        """Have the poller not report them again: it is known that they are ready."""
+        for queue in self._queues:
+            for number in reversed(queue):
+                place = self._by_number.get(number)
+                if place is None:
+                    continue  # it has left
+                if not place.is_polled:
+                    break  # nor are those before it
+                place.is_polled = False
+                self._poller.pause(number)
+
+    def _take_turns_of(self, queue: deque[int], until: float, now: float) -> None:
+        """Give turns to the first of a queue until then, but to each only one, and at least one."""
         places, began = self._by_number, monotonic()
-        left = iter(numbers)
-        for number in left:
+        for _ in range(len(queue)):
+            number = queue.popleft()
             place = places.get(number)
             if place is None:
                 continue  # it has left
@@ -272,29 +284,36 @@ class ReadySet:
                 place.connection.abort()
                 turn = _NEEDS_TASK
             ended = monotonic()
-            if turn is _MORE or (ended - began > SHORT_TURN and place.connection.asked_much):
-                if number in places:
-                    self._heavy.add(number)
-            elif self._heavy:
-                self._heavy.discard(number)
-            if self._new:
-                self._new.discard(number)
-            if turn is not _DONE:
-                self._note_turn(place, turn, again)
+            if turn is _MORE or ended - began > SHORT_TURN or self._heavy or self._new:
+                self._classify(place, turn, is_long=ended - began > SHORT_TURN)
+            if turn is not _DONE or not place.is_polled:
+                self._note_turn(place, turn)
             if ended >= until:
                 break
             began = ended
-        return list(left)
 
-    def _note_turn(self, place: _Place, turn: Turn, again: list[int]) -> None:
-        """Act on a turn that has left something."""
+    def _classify(self, place: _Place, turn: Turn, *, is_long: bool) -> None:
+        """Note after a turn how it is served from now on."""
+        number = place.number
+        self._new.discard(number)
+        is_heavy = turn is _MORE or (is_long and place.connection.asked_much)
+        if is_heavy and number in self._by_number:
+            self._heavy.add(number)
+        else:
+            self._heavy.discard(number)
+
+    def _note_turn(self, place: _Place, turn: Turn) -> None:
+        """Act on what a turn has left."""
         if turn is _MORE:
-            again.append(place.number)
+            self._queues[-1].append(place.number)
         elif turn is _NEEDS_TASK:
             self.resume(place.connection)
-        else:
+        elif turn is not _DONE:
             self._is_prompt = False  # it sends no next request
             self.on_end(place.connection)
+        elif self._by_number.get(place.number) is place:  # it has not left
+            place.is_polled = True
+            self._poller.resume(place.number)
 
     def _unpark(self, connection: Parkable) -> _Place:
         place = self._places.pop(connection)

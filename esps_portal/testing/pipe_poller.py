@@ -29,18 +29,27 @@ class PipePoller:
 
     def add(self, stream: Readable) -> int:
         """Wait for a stream too; return its number."""
-        end = cast("ServerEnd", stream)
         number = next(self._numbers)
-        self._streams[number] = end
-        end.on_input = lambda: self._note(number)
-        if end.has_input():
-            self._note(number)
+        self._streams[number] = cast("ServerEnd", stream)
+        self.resume(number)
         return number
 
     def remove(self, number: int) -> None:
         """Wait for it no more."""
-        self._streams.pop(number).on_input = None
+        self.pause(number)
+        del self._streams[number]
+
+    def pause(self, number: int) -> None:
+        """Do not report it, until `resume`."""
+        self._streams[number].on_input = None
         self._noted.pop(number, None)
+
+    def resume(self, number: int) -> None:
+        """Report it again."""
+        end = self._streams[number]
+        end.on_input = lambda: self._note(number)
+        if end.has_input():
+            self._note(number)
 
     def _note(self, number: int) -> None:
         self._noted[number] = None
@@ -53,7 +62,7 @@ class PipePoller:
         else:
             await self._changed.park()
 
-    def ready(self, known: int = 0) -> list[int]:  # noqa: ARG002 - it always returns all
+    def ready(self) -> list[int]:
         """Return the numbers of those on which something has come."""
         found = [number for number in self._noted if self._streams[number].has_input()]
         self._noted = dict.fromkeys(found)

@@ -70,18 +70,21 @@ KINDS = pytest.mark.parametrize(
 Pairs = Callable[[], AbstractAsyncContextManager[Callable[[], Pair]]]
 
 
-async def test_it_tells_of_others_beside_those_that_are_known(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("esps_portal.net.poller._MAX_EVENTS", 2)
-    poller = EpollPoller()
-    async with sockets() as pair:
-        ends = [pair() for _ in range(5)]
-        numbers = {poller.add(each.stream) for each in ends}
-        for each in ends:
-            await each.send(b"x")
-        assert len(poller.ready()) == 2
-        assert set(poller.ready(3)) == numbers
+@KINDS
+async def test_one_that_is_paused_is_not_told_of(kind: type[Poller], pairs: Pairs) -> None:
+    poller = kind()
+    async with pairs() as pair:
+        one, other = pair(), pair()
+        number, later = poller.add(one.stream), poller.add(other.stream)
+        poller.pause(number)
+        await one.send(b"x")
+        await other.send(b"x")
+        assert poller.ready() == [later]
+        poller.resume(number)
+        assert sorted(poller.ready()) == sorted([number, later])
+        poller.pause(number)
+        poller.remove(number)
+        assert poller.ready() == [later]
         poller.close()
 
 
