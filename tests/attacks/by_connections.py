@@ -127,11 +127,11 @@ ATTACKS = (
     ),
     Attack(
         "ask-and-go",
-        "30,000 connects that ask 3,000 questions each, send FIN and read nothing",
+        "5,000 connects that ask 3,000 questions each, send FIN and read nothing",
         against(
             serve(),
-            lambda scene: ask_and_go(scene, 30_000),
-            Bounds(180, "16 KB of requests for each of 10,000 that wait for their turns"),
+            lambda scene: ask_and_go(scene, 5_000),
+            Bounds(90, "16 KB of requests for each that waits for its turn"),
         ),
     ),
     Attack(
