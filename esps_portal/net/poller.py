@@ -81,7 +81,7 @@ class EpollPoller:
     def add(self, stream: Readable) -> int:
         """Wait for a socket too; return its descriptor."""
         descriptor = stream.fileno()
-        self.resume(descriptor)
+        self._poll.register(descriptor, select.EPOLLIN)
         return descriptor
 
     def remove(self, number: int) -> None:
@@ -95,7 +95,8 @@ class EpollPoller:
 
     def resume(self, number: int) -> None:
         """Report it again."""
-        self._poll.register(number, select.EPOLLIN)
+        with contextlib.suppress(OSError):  # another thread has closed it
+            self._poll.register(number, select.EPOLLIN)
 
     async def wait(self) -> None:
         """Wait until something has come on any of them."""

@@ -552,6 +552,26 @@ async def test_another_thread_has_closed_it() -> None:
         assert client.recv(10) == b"x"
 
 
+async def test_another_thread_has_closed_one_that_waited_for_its_turn() -> None:
+    def closed_in_its_second_turn(connection: Echo) -> Turn:
+        if connection.turns == 1:
+            return Turn.MORE
+        connection.sock.close()
+        return Turn.DONE
+
+    async with running() as parked:
+        client, connection = parked.park(closed_in_its_second_turn)
+        other, _ = parked.park()
+        client.send(b"x")
+        while connection.turns < 2:
+            await trio.lowlevel.checkpoint()
+        other.send(b"y")
+        with trio.fail_after(PATIENCE):
+            await trio.lowlevel.wait_readable(other)
+        assert other.recv(1) == b"y"
+        parked.ready.leave(connection)
+
+
 async def test_context_variables_stay_within_a_connection() -> None:
     variable = contextvars.ContextVar[str]("variable", default="")
     seen: list[tuple[int, str]] = []
