@@ -239,6 +239,21 @@ def test_the_text_can_be_left_out() -> None:
     assert reply.without_text(1).encode() == b"1 ERR too-large 41\n"
 
 
+@pytest.mark.parametrize(
+    ("line", "service"),
+    [
+        (b"a CALL echo hi", b"echo"),
+        (b"a CALL %65cho", b"echo"),
+        (b'a CALL ""', b""),
+        (b"a CALL", None),
+        (b"a LIST echo", None),
+        (b"a PING", None),
+    ],
+)
+def test_the_service_that_a_request_calls(line: bytes, service: bytes | None) -> None:
+    assert parse_request_untrusted(line).service == service
+
+
 def test_kinds_of_reply() -> None:
     assert parse_answer_untrusted(b'1 DATA "" x') == Reply(b"1", DATA, (b"", b"x"))
     assert parse_answer_untrusted(b"1 ERR x-mine") == Reply(b"1", ERR, (b"x-mine",))
