@@ -114,7 +114,10 @@ class Answerer:
                 turn = self.answer_now(trio.current_time(), monotonic())
             if turn is _NEEDS_TASK:
                 continue
-            await self._writer.flush()
+            # As in `PortalConnection.take_turn`.
+            is_due = turn is _DONE or self._observer is None
+            if is_due or len(self._writer.outgoing) > HIGH_WATER:
+                await self._writer.flush()
             if turn is _DONE:
                 return
             with trio.CancelScope(shield=True):  # what came before an end is answered all the same

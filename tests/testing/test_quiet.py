@@ -60,6 +60,18 @@ def test_no_call_is_missed(
     assert seen == [True] * 2 * ROUNDS
 
 
+@pytest.mark.parametrize("many", [60, 600])
+def test_no_call_is_missed_where_each_request_takes_a_turn(
+    portal: ThreadedPortal, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    """A client that is gone has asked all the same, however busy the machine is."""
+    monkeypatch.setattr("esps_portal.server.answerer.TURN_SECONDS", -1.0)
+    with socket.create_connection((portal.host, portal.port)) as client:
+        client.sendall(b"a PING\n" * many + CALL)
+    assert portal.release().problems
+    portal.acquire(lambda _: None)
+
+
 def test_a_loop_that_is_never_quiet_is_not_waited_for(portal: PortalController) -> None:
     @portal.service
     async def spin() -> None:
