@@ -68,7 +68,7 @@ async def test_a_cancel_that_waits_is_answered_by_a_portal_that_closes(
 async def test_a_cancel_that_waits_for_longer_than_the_drain(
     scripted: bool,
 ) -> None:  # ESPS-END-7
-    limits = Limits(drain=0.05)
+    limits = Limits(drain=0.5)  # the CANCEL waits as long, from when it comes
     portal = Portal(limits=limits)
     reluctant = Reluctant(portal)
     script = ScriptedPortal(portal) if scripted else None
