@@ -114,15 +114,22 @@ class Answerer:
                 turn = self.answer_now(trio.current_time(), monotonic())
             if turn is _NEEDS_TASK:
                 continue
-            # As in `PortalConnection.take_turn`.
-            is_due = turn is _DONE or self._observer is None
-            if is_due or len(self._writer.outgoing) > HIGH_WATER:
+            if turn is _DONE or self.sends_between_turns:
                 await self._writer.flush()
             if turn is _DONE:
                 return
             with trio.CancelScope(shield=True):  # what came before an end is answered all the same
                 await self.turns.next()  # there may be much more
         await self._writer.flush()
+
+    @property
+    def sends_between_turns(self) -> bool:
+        """Whether replies are sent although more of what was read is left to answer.
+
+        If the client is gone, nobody wants the answers to the rest, unless a journal has them: then
+        all is answered first, and sent with one write.
+        """
+        return self._observer is None or len(self._writer.outgoing) > HIGH_WATER
 
     def answer_now(self, now: float, began: float) -> Turn:
         """Answer what was received, in order, until something has to be waited for.

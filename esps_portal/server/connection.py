@@ -24,7 +24,6 @@ from esps_portal.log import log
 from esps_portal.net.buffered_bytes import BufferedBytes
 from esps_portal.net.ready_set import ReadySet, Turn
 from esps_portal.net.stream import Stream
-from esps_portal.net.writer import HIGH_WATER
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import State
 from esps_portal.server.answerer import Answerer
@@ -193,9 +192,7 @@ class PortalConnection:
                 if data is None or not self._reader.received(data, now):
                     return self._after_reading()
             turn = self._answerer.answer_now(now, began)
-            # If the client is gone, nobody wants the answers to the rest of what was read, unless
-            # a journal has it: then all comes first, and is sent at once.
-            if turn is _MORE and self._is_scripted and len(self._writer.outgoing) <= HIGH_WATER:
+            if turn is _MORE and not self._answerer.sends_between_turns:
                 return turn
             if not self._writer.flush_now() or self._protocol.state is not _OPEN:
                 return _NEEDS_TASK
