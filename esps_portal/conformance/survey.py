@@ -71,7 +71,7 @@ async def survey(target: Target, reply_timeout: float) -> Survey:
 
 
 async def _ask_over_tcp(target: Target, reply_timeout: float, replies: dict[str, list[str]]) -> str:
-    """Keep the arguments of each reply; return why there is no connection."""
+    """Keep the arguments of each reply; return why no vector can be run."""
     traffic = Traffic("tcp", target.address[:2])
     session = TcpSession(target, Run(target.limits), traffic, reply_timeout, bytewise=False)
     try:
@@ -79,11 +79,15 @@ async def _ask_over_tcp(target: Target, reply_timeout: float, replies: dict[str,
             await session.carry_out(Open(FIRST, hello=False))
             replies["HELLO ESPS/1"] = await _reply(session, "HELLO ESPS/1")
             replies["LIST"] = await _reply(session, "LIST")
+        if not traffic.has_answer:
+            with contextlib.suppress(MismatchError):
+                await _reply(session, "PING")
     except (OSError, trio.TooSlowError) as error:
         return _reason(error)
     finally:
         session.close()
-    return ""
+    # Each vector would wait for it: minutes, for what is said in seconds.
+    return "" if traffic.has_answer else "no greeting, and no reply to PING"
 
 
 async def _ask_over_udp(target: Target, reply_timeout: float, replies: dict[str, list[str]]) -> str:

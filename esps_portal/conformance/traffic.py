@@ -50,6 +50,11 @@ class Traffic:
     events: list[Event] = attrs.field(factory=list)
     size: int = 0
 
+    @property
+    def has_answer(self) -> bool:
+        """Whether the server has sent anything, or has ended a connection."""
+        return any(event.by == "server" for event in self.events)
+
     def note(
         self,
         on: str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import socket
 import struct
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -129,6 +130,25 @@ def test_nobody_there() -> None:
         "over TCP: connection refused"
     }
     assert summary["error"] > 100
+
+
+def test_a_server_that_says_nothing_is_not_waited_for_by_each_vector() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = "esps://{}:{}".format(*silent.getsockname())
+        code, out, _ = run("conformance", "--json", "-W", "0.1", url)
+    found, summary = outcomes(out)
+    assert code == 1
+    assert {o["reason"] for o in found if o["verdict"] == "error"} == {
+        "over TCP: no greeting, and no reply to PING"
+    }
+    assert summary["fail"] == 0
+
+
+def test_a_server_without_a_greeting_is_judged() -> None:
+    with tiny_server(greeting=b"") as url:
+        code, out, _ = run("conformance", "--only", "tcp-ping", "-W", "0.1", url)
+    assert code == 1
+    assert "FAIL tcp-ping" in out
 
 
 # ---- what to run -------------------------------------------------------------------------------
