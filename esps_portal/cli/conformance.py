@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import shlex
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 import click
@@ -26,17 +28,20 @@ from esps_portal.cli.conformance_options import (
     subject_options,
 )
 from esps_portal.cli.errors import exit_with_error
-from esps_portal.cli.output import print_json, require_stdout
+from esps_portal.cli.output import is_stderr_terminal, print_json, require_stdout
 from esps_portal.cli.session import run_client
 from esps_portal.cli.spec import spec_folder
 from esps_portal.cli.tls_options import ClientTLSOptions, client_tls_options
 
 if TYPE_CHECKING:
     from esps_portal.conformance.judge import Judge
+    from esps_portal.conformance.outcome import Outcome
     from esps_portal.conformance.plan import Case
     from esps_portal.conformance.registry import Registry
     from esps_portal.conformance.results import Results, Texts
     from esps_portal.conformance.server_process import ServerCommand
+
+OnOutcome: TypeAlias = "Callable[[Outcome], None]"
 
 _HELP = """\
 Check servers and clients against the text of ESPS/1.
@@ -182,14 +187,14 @@ def _judge_address(  # noqa: PLR0913 - the last is given where it is called
     given = (*(("--limits", str(limits_file)) if limits_file else ()), *tls.arguments)
     results = Results(address.text, (*given, address.text), known_failing, keeps_traffic)
 
-    async def judge_it() -> str:
+    async def judge_it(on_outcome: OnOutcome) -> str:
         url, all_limits = address.url, {**judge.registry.limits, **limits}
         try:
             target = await resolve(url.host, url.port, address.transports, all_limits)
         except OSError as error:
             exit_with_error(f"cannot find {address.text}: {error.strerror or error}")
         target = attrs.evolve(target, tls=context)
-        return await judge.judge(target, chosen, limits, results.add)
+        return await judge.judge(target, chosen, limits, on_outcome)
 
     _run(results, judge_it, chosen)
     return results
@@ -208,7 +213,7 @@ def _judge_command(
     environment = ("--limits-env",) if server.takes_environment else ()
     again = ("--server", *environment, "--", *server.command)
     results = Results(shlex.join(server.command), again, known_failing, keeps_traffic)
-    _run(results, partial(judge.judge_command, server, chosen, results.add), chosen)
+    _run(results, partial(judge.judge_command, server, chosen), chosen)
     return results
 
 
@@ -223,21 +228,54 @@ def _judge_client(
     from esps_portal.conformance.results import Results  # noqa: PLC0415 - help must not wait for it
 
     results = Results(shlex.join(command), ("--client", "--", *command), known_failing)
-    _run(results, partial(judge_client, command, chosen, timeout, results.outcomes.append), chosen)
+    _run(results, partial(judge_client, command, chosen, timeout), chosen)
     return results
 
 
-def _run(results: Results, judge_it: Callable[[], Awaitable[str]], chosen: Sequence[Case]) -> None:
-    """Judge, and put the outcomes in the order of the vectors."""
+def _run(
+    results: Results,
+    judge_it: Callable[[OnOutcome], Awaitable[str]],
+    chosen: Sequence[Case],
+) -> None:
+    """Judge, and put the outcomes in the order of the vectors.
+
+    On a terminal a line tells meanwhile how many are done: a server that is slow to answer, or is
+    started anew for many vectors, takes a minute.
+    """
     started = time.monotonic()
 
     async def run() -> None:
-        results.product = await judge_it()
+        def on_outcome(outcome: Outcome) -> None:
+            results.add(outcome)
+            advance()
 
-    run_client(run)
+        results.product = await judge_it(on_outcome)
+
+    with _progress(len(chosen)) as advance:
+        run_client(run)
     results.seconds = time.monotonic() - started
     order = {(case.vector.id, case.form): place for place, case in enumerate(chosen)}
     results.outcomes.sort(key=lambda outcome: order[outcome.vector, outcome.form])
+
+
+@contextlib.contextmanager
+def _progress(length: int) -> Iterator[Callable[[], None]]:
+    """Yield what is to be called for each that is done; nothing of it stays on the terminal."""
+    shown, done = "", itertools.count(1)
+
+    def advance() -> None:
+        nonlocal shown
+        shown = f"\r{next(done)} of {length} runs of vectors"
+        click.echo(shown, nl=False, err=True)
+
+    if not is_stderr_terminal():
+        yield lambda: None
+        return
+    try:
+        yield advance
+    finally:
+        if shown:
+            click.echo(f"\r{' ' * len(shown)}\r", nl=False, err=True)
 
 
 def _print_list(chosen: Sequence[Case], texts: Texts, *, as_json: bool) -> None:

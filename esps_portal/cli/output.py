@@ -136,6 +136,11 @@ def is_terminal() -> bool:
     return sys.stdout is not None and sys.stdout.isatty()
 
 
+def is_stderr_terminal() -> bool:
+    """Whether standard error is a terminal."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 def terminal_width() -> int:
     """Return the columns of standard output, but at least 20; 0 if it is not a terminal."""
     return max(_MIN_WIDTH, shutil.get_terminal_size().columns) if is_terminal() else 0

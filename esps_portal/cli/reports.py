@@ -19,6 +19,7 @@ import trio
 from esps_portal.cli.events import Events
 from esps_portal.cli.line_writer import LineWriter
 from esps_portal.cli.log_format import LOG_FORMATS, LogFormat, with_values
+from esps_portal.cli.output import is_stderr_terminal
 from esps_portal.journal.journal_json import entry_to_values
 from esps_portal.log import log
 
@@ -85,7 +86,7 @@ class Reports:
             access_log: whether to report each request, as an event or in the log. ``None``: as an
                 event, and in the log if standard error is a terminal.
         """
-        for_person = not as_json and _is_terminal()
+        for_person = not as_json and is_stderr_terminal()
         errors = LineWriter(_stderr_fd(), log.log_format.dropped)
         return cls(
             events=Events() if as_json else None,
@@ -157,8 +158,4 @@ def _stderr_fd() -> int:
 
 def _terminal_width() -> int:
     """Return the width of the terminal: 0 without a terminal, 80 if its width is unknown."""
-    return (os.get_terminal_size(_stderr_fd()).columns or 80) if _is_terminal() else 0
-
-
-def _is_terminal() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()
+    return (os.get_terminal_size(_stderr_fd()).columns or 80) if is_stderr_terminal() else 0

@@ -19,6 +19,7 @@ from esps_portal.journal.pcap import HEADER_SIZE, is_own_header
 from tests.commands import run, run_failing
 from tests.conformance.broken_servers import tiny_server
 from tests.processes import running_server
+from tests.terminal import Terminal
 
 XSD = Path(__file__).with_name("junit.xsd")
 BYTES_OF_A_SCRIPT = b"<script>&\x1b[2J"
@@ -149,6 +150,15 @@ def test_a_server_without_a_greeting_is_judged() -> None:
         code, out, _ = run("conformance", "--only", "tcp-ping", "-W", "0.1", url)
     assert code == 1
     assert "FAIL tcp-ping" in out
+
+
+def test_a_terminal_shows_how_far_it_is(address: str) -> None:
+    with Terminal("conformance", "--only", "tcp-ping", "-W", "30", address) as terminal:
+        code, shown = terminal.wait()
+    progress, _, report = shown.rpartition("\r")
+    assert code == 0
+    assert "\r1 of 2 runs of vectors\r2 of 2 runs of vectors\r " in progress
+    assert report.startswith(address)
 
 
 # ---- what to run -------------------------------------------------------------------------------
