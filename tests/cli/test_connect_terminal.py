@@ -118,7 +118,8 @@ def test_ctrl_c_between_the_lines_of_a_call(portal: ThreadedPortal) -> None:
         terminal.type("drip 10000 20\r")
         terminal.until("\n2\n")
         terminal.type(CTRL_C)
-        assert terminal.until(prompt).endswith(f"^C\nesps-portal: cancelled\n{prompt}")
+        # A line may come just then, and stand between the two.
+        assert terminal.until(prompt).endswith(f"\nesps-portal: cancelled\n{prompt}")
         terminal.type("stats\r")
         assert terminal.until(prompt).startswith("stats\n\x1b[1m")
 
