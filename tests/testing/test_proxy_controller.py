@@ -36,6 +36,7 @@ from esps_portal.testing import (
     proxy_in_thread,
 )
 from esps_portal.testing.threaded_proxy import ThreadedProxy
+from tests import patience
 from tests.journal.packets import read_capture, read_streams
 from tests.line_servers import counter, datagram_server, line_server
 from tests.patience import PATIENCE
@@ -533,23 +534,30 @@ async def test_a_proxy_inside_trio(upstream: str) -> None:
 def test_many_rounds_leave_nothing() -> None:
     """The proxy ends with an open connection, a fault that waits, and a client over UDP."""
     process = psutil.Process()
+
+    def held() -> tuple[int, int]:
+        names = [thread.name for thread in threading.enumerate()]
+        return process.num_fds(), names.count("esps-portal")
+
+    def round_of(upstream: str, other: str) -> None:
+        with contextlib.ExitStack() as clients:
+            with proxy_in_thread(upstream) as proxy, proxy_in_thread(other) as datagrams:
+                client = clients.enter_context(client_of(proxy))
+                client.call(b"GET n")
+                proxy.fault("latency", seconds=60)
+                client.send(b"GET n\n")
+                proxy.wait_for(count=2, timeout=PATIENCE)
+                assert ask(clients.enter_context(udp(datagrams)), b"one") == b"one"
+            with pytest.raises(ConnectionResetError):
+                client.receive()
+
     with line_server(counter()) as upstream, datagram_server() as other:
-        counts = []
-        for _ in range(50):
-            with contextlib.ExitStack() as clients:
-                with proxy_in_thread(upstream) as proxy, proxy_in_thread(other) as datagrams:
-                    client = clients.enter_context(client_of(proxy))
-                    client.call(b"GET n")
-                    proxy.fault("latency", seconds=60)
-                    client.send(b"GET n\n")
-                    proxy.wait_for(count=2, timeout=PATIENCE)
-                    assert ask(clients.enter_context(udp(datagrams)), b"one") == b"one"
-                with pytest.raises(ConnectionResetError):
-                    client.receive()
-            names = [thread.name for thread in threading.enumerate()]
-            counts.append((process.num_fds(), names.count("esps-portal")))
-    # The server's own threads may hold a connection a moment longer.
-    assert min(counts[-5:]) <= min(counts[:5])
+        round_of(upstream, other)
+        first = held()
+        for _ in range(ROUNDS):
+            round_of(upstream, other)
+        # The server's own threads may hold a connection a moment longer.
+        patience.until(lambda: held() <= first, lambda: f"{held()}, after one round {first}")
 
 
 def test_a_predicate_that_raises_is_a_problem_and_harms_nobody(proxy: ThreadedProxy) -> None:
