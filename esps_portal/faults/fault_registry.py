@@ -136,9 +136,12 @@ class FaultRegistry:
         """Return each fault that strikes a target, in the order of placing.
 
         Args:
-            without_match: ask only those that select nothing by what the client sends.
+            without_match: ask only those that select nothing by what the client sends; and those of
+                another transport, which no bytes can select.
         """
-        asked = [f for f in self.in_force if not (without_match and f.match is not None)]
+        asked = self.in_force
+        if without_match:
+            asked = [f for f in asked if f.match is None or target.transport not in f.transports]
         # All faults count the target before the first of them claims it.
         selecting = [fault for fault in asked if fault.selects(target)]
         parts: list[PlanPart] = []

@@ -52,9 +52,11 @@ class Unframed:
         """Return the faults that strike a request as it begins, or once they find their match."""
         tracker = self._tracker
         parts = tracker.parts(exchange, Stage.REQUEST, without_match=True)
+        if SERVER in tracker.cut_off:
+            return parts
         for fault in tracker.faults.in_force:
-            is_seen = SERVER not in tracker.cut_off and not fault.unit
-            if fault.strikes_requests and fault.match is not None and is_seen:
+            is_possible = fault.strikes_requests and not fault.unit and "tcp" in fault.transports
+            if is_possible and fault.match is not None:
                 exchange.waiting.append(fault)
                 gate = Gate(fault.match, self._opener(fault, exchange), MissReason.MATCH)
                 part = part_of(fault, gate)

@@ -12,6 +12,8 @@ from esps_portal.faults.parameters import FaultError
 from esps_portal.faults.target import MissReason
 from esps_portal.framings.delimiters import lines
 from esps_portal.framings.sizes import fixed
+from esps_portal.proxy.state import ProxyState
+from esps_portal.proxy.upstream import Upstream
 from tests.proxy.conversations import BYTES, TURNS, WHOLE, hold, open_connection, place, proxy_state
 
 # ---- the rules, one by one ---------------------------------------------------------------------
@@ -121,6 +123,18 @@ def test_what_needs_a_whole_request_needs_a_framing(options: dict[str, Any], mat
     with pytest.raises(FaultError, match="give framing="):
         place(proxy_state(), "close", match=match, **options)
     assert place(proxy_state(lines()), "close", match=match, **options).number == 1
+
+
+@pytest.mark.parametrize("match", [re.compile(b"GET"), b"GET", lambda data: b"GET" in data])
+def test_a_fault_of_datagrams_lets_every_stream_pass(match: Any) -> None:  # noqa: ANN401 - what a test may give
+    """It may have a match that is decided at a datagram's end: a stream is not searched for it."""
+    state = ProxyState(Upstream.parse("tcp+udp://127.0.0.1:1"))
+    fault = place(state, "drop", match=match, when="before")
+    spoken = hold(state, TURNS, WHOLE)
+    assert spoken.came[SERVER] == b"".join(data for side, data in TURNS if side == CLIENT)
+    assert fault.happened == 0
+    assert fault.nearest is not None
+    assert fault.nearest.reason is MissReason.TRANSPORT
 
 
 @pytest.mark.parametrize(
