@@ -45,6 +45,8 @@ class PortControl:
         self._nursery = nursery
         self._outage = PortOutage(sockets, connections, self._tasks, nursery)
         self._resetting = trio.Lock()
+        # Whether the server ends: its listeners are closed, and nothing may bind them again.
+        self._is_ending = False
 
     def begin(self) -> None:
         """Serve what is bound."""
@@ -59,12 +61,15 @@ class PortControl:
 
         Closing the listener would reset them, though another process may share the port.
         """
+        self._is_ending = True
         for listener in self._sockets.tcp if self._outage.how is None else ():
             self._connections.acceptor.accept_waiting(listener)
         self._tasks.close_listeners()
 
     def down(self, how: OutageKind = "refuse") -> None:
         """Take the ports out of service, in this way; they stay ours.
+
+        It does nothing to a server that ends: that refuses already.
 
         Args:
             how: ``refuse``: refuse every connect and every datagram; reset what is open, some in
@@ -76,19 +81,21 @@ class PortControl:
             ValueError: there is no such way.
         """
         check_outage(how)
-        self._outage.begin(how)
+        if not self._is_ending:
+            self._outage.begin(how)
 
     async def until_down(self) -> None:
         """Wait until what was open has been reset, if they refuse."""
         await self._outage.until_reset()
 
     def up(self) -> None:
-        """Serve again, on the same addresses.
+        """Serve again, on the same addresses, unless the server ends.
 
         Raises:
             CannotBindError: another program has taken one, where the system could not keep it.
         """
-        self._outage.end()
+        if not self._is_ending:
+            self._outage.end()
 
     async def reset(self, *, keep_idle: bool = False) -> int:
         """End everything that came before, so that nothing of it reaches what comes after.
@@ -180,5 +187,6 @@ class PortControl:
         self._connections.silence.end()
 
     def _close_sockets(self) -> None:
+        self._is_ending = True
         self._outage.close()
         self._sockets.close()

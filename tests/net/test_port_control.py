@@ -15,6 +15,7 @@ import trio.testing
 
 from esps_portal import Limits, Portal
 from esps_portal.net.connection_server import MAX_ENDED
+from esps_portal.net.port_outage import OutageKind
 from esps_portal.server import datagram_calls
 from esps_portal.testing import PortalController, open_portal, serve_in_thread
 from tests.clocks import PortalClock
@@ -424,3 +425,29 @@ async def test_reset_waits_for_the_calls_of_an_outage(monkeypatch: pytest.Monkey
             assert len(nursery.child_tasks) == 1
             reluctant.may_end.set()
         assert (await peer.ask(b"a PING other\n")) == b"a OK other\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "is_draining"),
+    [(None, True), ("silent", True), (None, False), ("silent", False), ("refuse", False)],
+)
+async def test_a_server_that_ends_takes_no_port_again(
+    before: OutageKind | None, is_draining: bool
+) -> None:
+    """Its control port is open until the process ends, after its listeners are closed."""
+    async with running(reserve_port=True, drain=PATIENCE) as portal:
+        ports = portal.listeners.ports
+        if is_draining:
+            client = await portal.tcp()
+            await client.send(b"a CALL stall\nb PING\n")
+            assert await client.line() == b"b OK"
+        if before is not None:
+            ports.down(before)
+        portal.shut_down()
+        await trio.testing.wait_all_tasks_blocked()
+        for how in ("refuse", "silent"):
+            ports.down(how)
+            ports.up()
+        await ports.reset()
+        with pytest.raises(OSError, match="all attempts to connect"):
+            await portal.connect()
