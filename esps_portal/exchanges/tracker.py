@@ -21,12 +21,7 @@ from esps_portal.faults.plan_part import PlanPart
 from esps_portal.faults.target import FaultTarget, MissReason, Stage
 from esps_portal.framings.framing import Frame
 from esps_portal.journal.journal import Journal
-from esps_portal.journal.records import (
-    ABORTED,
-    FAULTED,
-    REPLIED,
-    RecordedConnection,
-)
+from esps_portal.journal.records import RecordedConnection
 
 
 class ExchangeTracker:
@@ -171,8 +166,7 @@ class ExchangeTracker:
         is_unanswered = exchange.is_whole and record.number and record.answered is None
         if is_unanswered and self.faults.in_force:
             self.faults.count_unanswered(self.target(exchange, Stage.REPLY))
-        state = FAULTED if record.fault else ABORTED if record.answered is None else REPLIED
-        self.journal.exchange_ended(record, state, now, complete=complete)
+        self.journal.exchange_ended(record, now, complete=complete)
 
     # -- faults
 

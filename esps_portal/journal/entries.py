@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 
 from esps_portal.journal.records import (
     RECEIVED,
-    REPLIED,
     Entry,
     RecordedCall,
     RecordedConnection,
@@ -49,7 +48,6 @@ def _of_exchanges(exchanges: Iterable[RecordedExchange]) -> Iterator[Entry]:
         yield Entry(exchange.order_started, exchange.started, RECEIVED, exchange)
         if exchange.answered is not None:
             # When it came, which is before it was known to be the whole reply.
-            state = REPLIED if exchange.state == RECEIVED else exchange.state
-            yield Entry(exchange.order_answered, exchange.answered, state, exchange)
+            yield Entry(exchange.order_answered, exchange.answered, exchange.state, exchange)
         elif exchange.ended is not None:
             yield Entry(exchange.order_ended, exchange.ended, exchange.state, exchange)

@@ -309,9 +309,7 @@ class Journal:
         """All that was read of a reply was sent to the client, after a fault has delayed it."""
         exchange.delivered = now - self.start
 
-    def exchange_ended(
-        self, exchange: RecordedExchange, state: str, now: float, *, complete: bool
-    ) -> None:
+    def exchange_ended(self, exchange: RecordedExchange, now: float, *, complete: bool) -> None:
         """An exchange ended; the first end counts."""
         if exchange.ended is not None:
             return
@@ -319,8 +317,8 @@ class Journal:
             self._units.end(exchange, now - self.start)
         self._order += 1
         exchange.order_ended, exchange.ended = self._order, now - self.start
-        exchange.state, exchange.complete = state, complete or exchange.complete
-        self._notify(self._order, exchange.ended, state, exchange)
+        exchange.complete = complete or exchange.complete
+        self._notify(self._order, exchange.ended, exchange.state, exchange)
 
     def flush(self) -> None:
         """Pass on to the sinks the bytes so far of units whose end is not known yet."""

@@ -183,7 +183,6 @@ class RecordedExchange:
         overlapped: the client sent bytes while a reply was still under way, so that which bytes
             belong to which exchange of this connection depends on time.
         fault: the faults that struck it, as text; empty for none.
-        state: ``received``, ``replied``, ``faulted`` or ``aborted``.
         unreachable: why, over UDP, the upstream could not be reached; empty: it could.
         is_forgotten: no journal keeps it any more.
     """
@@ -204,11 +203,22 @@ class RecordedExchange:
     complete: bool = False
     overlapped: bool = False
     fault: str = ""
-    state: str = RECEIVED
     unreachable: str = ""
     is_forgotten: bool = False
     _request: bytearray = attrs.field(factory=bytearray)
     _reply: bytearray = attrs.field(factory=bytearray)
+
+    @property
+    def state(self) -> str:
+        """What has come of it so far: ``received``, ``replied``, ``faulted`` or ``aborted``.
+
+        ``replied`` from the first byte of the reply on; `complete` says whether that was all.
+        """
+        if self.fault:
+            return FAULTED
+        if self.answered is not None:
+            return REPLIED
+        return RECEIVED if self.ended is None else ABORTED
 
     @property
     def request(self) -> bytes:
@@ -224,11 +234,6 @@ class RecordedExchange:
     def kept(self) -> int:
         """How many bytes are kept."""
         return len(self._request) + len(self._reply)
-
-    def note_reply(self) -> None:
-        """Note that a whole reply has come: a frame, or a datagram. More may follow."""
-        self.complete = True
-        self.state = FAULTED if self.fault else REPLIED
 
     def add_request(self, data: bytes) -> int:
         """Add bytes of the client's; return how many are kept of them."""

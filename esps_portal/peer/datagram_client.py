@@ -66,7 +66,7 @@ class DatagramClient:
                 self._sender,
                 lambda: tracker.journal.delivered(record, trio.current_time()),
             )
-        record.note_reply()
+        record.complete = True
 
     def end(self, exchange: LiveExchange, now: float) -> None:
         """End an exchange: nothing more is said about its datagram."""

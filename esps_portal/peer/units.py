@@ -132,7 +132,7 @@ class PeerUnits:
         tracker.look_for_faults(None, now)
         tracker.journal.sent(exchange.record, SERVER, frame.wire, now, is_whole=True)
         found = tracker.strike_frame(frame, exchange, Stage.REPLY)
-        exchange.record.note_reply()
+        exchange.record.complete = True
         return [SideActions(CLIENT, [Send(frame.wire)])] if found is None else found
 
     def end(self, exchange: LiveExchange, now: float, *, complete: bool = True) -> None:

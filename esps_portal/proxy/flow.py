@@ -209,7 +209,7 @@ class Flow:
         else:
             changed = plan.datagram(datagram, self._pad, self._to_client.holds)
             self._to_client.perform(changed, self._sender, lambda: self._delivered(exchange))
-        exchange.record.note_reply()
+        exchange.record.complete = True
 
     def _delivered(self, exchange: LiveExchange) -> None:
         self._tracker.journal.delivered(exchange.record, trio.current_time())

@@ -213,10 +213,10 @@ class Framed:
         tracker.journal.sent(exchange.record, SERVER, frame.wire, now, is_whole=True)
         if tracker.is_plain_towards(CLIENT) or has_passed:
             tracker.note_begun(exchange, Stage.REPLY)
-            exchange.record.note_reply()
+            exchange.record.complete = True
             return [_send(self._server, frame.wire)]
         found = tracker.strike_frame(frame, exchange, Stage.REPLY)
-        exchange.record.note_reply()
+        exchange.record.complete = True
         return [_send(self._server, frame.wire)] if found is None else found
 
 

@@ -75,8 +75,7 @@ def test_an_exchange(number: int, said: list[bytes], fault: str, says: str) -> N
         if data:
             journal.sent(exchange, "server" if count else "client", data, 1.0 + count / 2)
     exchange.fault = fault
-    state = FAULTED if fault else REPLIED
-    journal.exchange_ended(exchange, state, 6.0, complete=True)
+    journal.exchange_ended(exchange, 6.0, complete=True)
     assert list(filter(None, lines)) == [f"127.0.0.1:5 tcp {says}"]
 
 

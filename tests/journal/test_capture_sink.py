@@ -25,7 +25,7 @@ def note(journal: Journal, transport: str, *said: tuple[str, bytes], ends: tuple
     exchange = journal.began(transport, REMOTE, connection, 1, CLOCK + 1)
     for number, (sender, data) in enumerate(said, 1):
         journal.sent(exchange, sender, data, CLOCK + number, is_whole=transport == "udp")
-    journal.exchange_ended(exchange, REPLIED, CLOCK + 8, complete=True)
+    journal.exchange_ended(exchange, CLOCK + 8, complete=True)
     if transport == "tcp":
         journal.closed(connection, *ends, CLOCK + 9)
 

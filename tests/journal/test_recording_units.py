@@ -10,7 +10,7 @@ import pytest
 
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.record_file import RecordFile
-from esps_portal.journal.records import MAX_SIDE, REPLIED
+from esps_portal.journal.records import MAX_SIDE
 from tests.journal.recorded_units import joined, units
 
 REMOTE = ("127.0.0.1", 50_001)
@@ -27,7 +27,7 @@ def record(path: Path, *said: tuple[str, bytes], reads: int = 40_000) -> None:
         for number, (sender, data) in enumerate(said):
             for start in range(0, len(data), reads):
                 journal.sent(exchange, sender, data[start : start + reads], number + 1)
-        journal.exchange_ended(exchange, REPLIED, 9, complete=True)
+        journal.exchange_ended(exchange, 9, complete=True)
         journal.closed(connection, "client", "fin", 10)
 
 
@@ -109,7 +109,7 @@ def test_what_goes_on_is_flushed_as_parts(tmp_path: Path) -> None:
             journal.sent(exchange, "server", part, number)
             journal.flush()
             journal.flush()  # nothing has come
-        journal.exchange_ended(exchange, REPLIED, 9, complete=True)
+        journal.exchange_ended(exchange, 9, complete=True)
     found = units(path.read_text().splitlines())
     assert [(unit["at"], unit["data"], unit.get("continues")) for unit in found] == [
         (0, "1", True),

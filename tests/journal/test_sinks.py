@@ -33,7 +33,7 @@ def test_what_has_come_of_a_unit() -> None:
     journal.remove_sink(units.write)
     assert units.got == [("client", b"GET n\n", False), ("server", b"on", True)]
     journal.sent(exchange, "server", b"e", 3)
-    journal.exchange_ended(exchange, "replied", 4, complete=True)
+    journal.exchange_ended(exchange, 4, complete=True)
     assert len(units.got) == 2
     assert other.got == [*units.got, ("server", b"e", False)]
 
@@ -47,7 +47,7 @@ def test_a_later_sink_gets_nothing_from_before() -> None:
     journal.sent(exchange, "client", b" nobody", 2)
     journal.sinks.append(later.write)
     journal.sent(exchange, "client", b" n\n", 3)
-    journal.exchange_ended(exchange, "aborted", 4, complete=False)
+    journal.exchange_ended(exchange, 4, complete=False)
     assert units.got == [("client", b"GET", True)]
     assert later.got == [("client", b" n\n", False)]
 
@@ -59,6 +59,6 @@ def test_nor_does_one_that_is_added_beside_another() -> None:
     journal.sent(exchange, "client", b"GET", 1)
     journal.add_sink(later.write)
     journal.sent(exchange, "client", b" n\n", 2)
-    journal.exchange_ended(exchange, "aborted", 3, complete=False)
+    journal.exchange_ended(exchange, 3, complete=False)
     assert units.got == [("client", b"GET", True), ("client", b" n\n", False)]
     assert later.got == [("client", b" n\n", False)]

@@ -70,7 +70,7 @@ def test_an_exchange(proxy: ProxyController) -> None:
         assert client.call(b"GET n") == b"GET n\n"
         (exchange,) = proxy.exchanges()
         assert (exchange.request, exchange.reply) == (b"GET n\n", b"GET n\n")
-        assert (exchange.complete, exchange.ended, exchange.state) == (False, None, "received")
+        assert (exchange.complete, exchange.ended, exchange.state) == (False, None, "replied")
         client.call(b"GET m")
         first, second = proxy.exchanges()
         assert first is exchange
@@ -209,6 +209,18 @@ def test_a_lost_reply(proxy: ProxyController) -> None:
     assert fault.happened == 1
     assert [found.fault for found in proxy.exchanges("INCR")] == ["reset times=1", ""]
     proxy.verify()
+
+
+@pytest.mark.parametrize("selectors", [{}, {"offset": 2}, {"when": "before"}])
+def test_a_struck_exchange_is_so_while_its_connection_is_open(
+    proxy: ProxyController, selectors: dict[str, Any]
+) -> None:
+    proxy.fault("half-close", **selectors)
+    with client_of(proxy) as client:
+        client.send(b"INCR n\n")
+        client.rest()
+        (exchange,) = proxy.exchanges()
+        assert (exchange.state, exchange.ended) == ("faulted", None)
 
 
 def test_a_fault_that_makes_no_sense_there(proxy: ProxyController) -> None:
