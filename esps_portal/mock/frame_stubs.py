@@ -39,7 +39,8 @@ class FrameAnswer:
         delay: seconds before that.
         end: ``close`` or ``reset`` after it; empty: the connection goes on.
         times: how often it is given; ``None``: once, or indefinitely if it is the last.
-        done: it has its frames; the next ``reply`` or ``raw`` begins another.
+        done: it has its frames, or ends the connection; the next ``reply`` or ``raw`` begins
+            another.
     """
 
     frames: tuple[bytes, ...] = ()
@@ -125,14 +126,16 @@ class FrameStub(AnswerChain[FrameAnswer]):
         return self._finish((as_bytes(data),), echo, is_raw=True)
 
     def then_close(self) -> Self:
-        """End the connection (FIN) after this answer. It has no effect over UDP."""
-        self._last_answer().end = "close"
-        return self
+        """End the connection (FIN) after this answer, which it completes; alone it sends nothing.
+
+        ``.then_close().reply("x")`` closes at the first frame and replies to the second. It has no
+        effect over UDP.
+        """
+        return self._end("close")
 
     def then_reset(self) -> Self:
-        """End the connection with RST after this answer. It has no effect over UDP."""
-        self._last_answer().end = "reset"
-        return self
+        """End the connection with RST after this answer; otherwise as `then_close`."""
+        return self._end("reset")
 
     def add(self, answer: FrameAnswer) -> Self:
         """Add a complete answer.
@@ -156,6 +159,11 @@ class FrameStub(AnswerChain[FrameAnswer]):
         return f"<stub {self}, used {self.uses}>"
 
     # -- inside
+
+    def _end(self, how: str) -> Self:
+        answer = self._last_answer()
+        answer.end, answer.done = how, True
+        return self
 
     def _finish(
         self, frames: tuple[bytes, ...], echo: Echo | Sequence[Echo] | None, *, is_raw: bool

@@ -42,7 +42,8 @@ class StubAnswer:
         kind, args: of the final reply, ``OK`` or ``ERR``.
         times: how often it is given; ``None``: once, or indefinitely if it is the last.
         closes: the connection ends after it.
-        done: it has its final reply; the next ``data``, ``reply`` or ``fail`` begins another.
+        done: it has its final reply, or closes; the next ``data``, ``reply`` or ``fail`` begins
+            another.
     """
 
     steps: list[StubStep] = attrs.field(factory=list)
@@ -118,8 +119,13 @@ class Stub(AnswerChain[StubAnswer]):
         return self
 
     def then_close(self) -> Stub:
-        """End the connection (FIN) after this answer. It has no effect over UDP."""
-        self._last_answer().closes = True
+        """End the connection (FIN) after this answer, which it completes; alone it replies ``OK``.
+
+        ``.then_close().reply("x")`` closes after the ``OK`` to the first call, and replies to the
+        second. It has no effect over UDP.
+        """
+        answer = self._last_answer()
+        answer.closes = answer.done = True
         return self
 
     def add(self, answer: StubAnswer) -> Stub:

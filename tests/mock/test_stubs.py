@@ -60,6 +60,13 @@ def test_data_begins_the_next_answer() -> None:
     assert (second.steps, second.args, second.closes) == ([(b"1",)], (b"x-no",), True)
 
 
+def test_a_close_completes_an_answer() -> None:
+    chain = stub().then_close().reply("a")
+    first, second = chain.take(), chain.take()
+    assert (first.final(b"t").encode(), first.closes) == (b"t OK\n", True)
+    assert (second.final(b"t").encode(), second.closes) == (b"t OK a\n", False)
+
+
 def test_data_alone_ends_with_ok() -> None:
     assert stub().data("1").take().final(b"t").encode() == b"t OK\n"
 

@@ -167,6 +167,19 @@ def test_an_end_after_an_answer(peers: Peers, end: str, how: str) -> None:
     assert (connection.closed_by, connection.how) == ("peer", how.lower())
 
 
+@pytest.mark.parametrize(("end", "how"), [("then_close", FIN), ("then_reset", RST)])
+def test_an_end_alone_is_an_answer(peers: Peers, end: str, how: str) -> None:
+    peer = peers.start(lines())
+    stub = peer.stub("get")
+    getattr(stub, end)().reply("value")
+    lost, again = peers.dial(peer), peers.dial(peer)
+    lost.send(b"get\n")
+    assert lost.rest() == (b"", how)
+    again.send(b"get\n")
+    assert again.read(6) == b"value\n"
+    peer.verify()
+
+
 def test_raw_bytes(peers: Peers) -> None:
     peer = peers.start(length_prefixed(2))
     peer.stub("short").raw(b"\0\x10abc").then_close()
