@@ -12,6 +12,7 @@ import attrs
 
 from esps_portal.faults.matching import Match, Matchable
 from esps_portal.framings.framing import BuiltInFraming, Framing, FramingError
+from esps_portal.framings.transport_ends import Datagrams
 from esps_portal.journal.shown_bytes import shown_in_line
 from esps_portal.tracebacks import hides_frame
 from esps_portal.user_errors import reraise_interrupt
@@ -103,6 +104,22 @@ def check_can_match(matcher: FrameMatcher, framings: Sequence[Framing]) -> None:
             return
     if reason:
         raise FramingError(f"no frame can equal {matcher}: {reason}")
+
+
+def check_can_be_sent(frames: Sequence[bytes], framings: Sequence[Framing]) -> None:
+    """Check that frames can be sent with each of these framings.
+
+    Raises:
+        FramingError: one cannot; the text says that ``raw()`` sends bytes without framing.
+    """
+    for framing in framings:
+        for frame in frames:
+            try:
+                framing.join(frame)
+            except FramingError as error:
+                if not isinstance(framing, BuiltInFraming) or isinstance(framing, Datagrams):
+                    raise
+                raise FramingError(f"{error}; raw() sends bytes as they are") from None
 
 
 def _first_difference(frame: bytes, expected: bytes) -> int:

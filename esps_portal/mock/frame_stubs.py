@@ -20,7 +20,7 @@ from esps_portal.faults.matching import Matchable
 from esps_portal.framings.framing import Framing
 from esps_portal.mock.answer_chain import AnswerChain, chain_method
 from esps_portal.mock.echo import Echo, checked_echoes
-from esps_portal.mock.frame_matching import FrameMatcher, check_can_match
+from esps_portal.mock.frame_matching import FrameMatcher, check_can_be_sent, check_can_match
 from esps_portal.mock.peer_steps import AnswerStep, End, SendFrames, Wait
 from esps_portal.services.service import as_bytes
 from esps_portal.tracebacks import hides_frame
@@ -106,9 +106,7 @@ class FrameStub(AnswerChain[FrameAnswer]):
             StubError: an echo is not such a pair, or ends after the end of a frame.
         """
         payloads = tuple(map(as_bytes, frames))
-        for framing in self._framings:
-            for payload in payloads:
-                framing.join(payload)
+        check_can_be_sent(payloads, self._framings)
         return self._finish(payloads, echo, is_raw=False)
 
     @chain_method

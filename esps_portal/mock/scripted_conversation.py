@@ -8,7 +8,7 @@ from esps_portal.framings.framing import Framing
 from esps_portal.framings.transport_ends import Datagrams
 from esps_portal.given_numbers import shown_value
 from esps_portal.mock.answer_chain import StubError
-from esps_portal.mock.frame_matching import check_can_match
+from esps_portal.mock.frame_matching import check_can_be_sent, check_can_match
 from esps_portal.mock.peer_steps import AnswerStep, End, Expect, SendFrames, Step, Wait
 from esps_portal.tracebacks import hides_frame
 
@@ -111,6 +111,4 @@ def _check_frames(step: Step, framings: Sequence[Framing]) -> None:
     if isinstance(step, Expect):
         check_can_match(step.matcher, framings)
     if isinstance(step, SendFrames) and not step.is_raw:
-        for framing in framings:
-            for frame in step.frames:
-                framing.join(frame)
+        check_can_be_sent(step.frames, framings)

@@ -246,8 +246,10 @@ def test_an_echo_that_cannot_be(peers: Peers, echo: Any, message: str) -> None: 
 
 
 def test_a_reply_that_is_no_frame_is_an_error_at_once(peers: Peers) -> None:
-    with pytest.raises(FramingError):
+    with pytest.raises(FramingError, match=r"got 3; raw\(\) sends bytes as they are$"):
         peers.start(fixed(2)).stub("ab").reply("abc")
+    with pytest.raises(FramingError, match=r"got 65508 bytes$"):
+        peers.start(datagrams()).stub("ab").reply(b"a" * 65_508)
 
 
 @pytest.mark.parametrize(
