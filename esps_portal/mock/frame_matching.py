@@ -14,6 +14,7 @@ from esps_portal.faults.matching import Match, Matchable
 from esps_portal.framings.framing import BuiltInFraming, Framing, FramingError
 from esps_portal.framings.transport_ends import Datagrams
 from esps_portal.journal.shown_bytes import shown_in_line
+from esps_portal.patterns.meant_patterns import meant_as_pattern
 from esps_portal.tracebacks import hides_frame
 from esps_portal.user_errors import reraise_interrupt
 
@@ -69,6 +70,11 @@ class FrameMatcher:
             reraise_interrupt(error)
             return f"it raised {type(error).__name__}: {error}"
         return "it is not found in the frame" if self._is_pattern else "it returned a false value"
+
+    def why_not(self, frame: bytes) -> str:
+        """Return how a frame that does not match differs, for a report."""
+        hint = "" if self._exact is None else meant_as_pattern(self._exact, frame)
+        return f"{self.difference(frame)}{hint}"
 
     def nearness(self, frame: bytes) -> int:
         """Return how near a frame is: how many of its first bytes match."""

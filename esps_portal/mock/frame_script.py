@@ -160,7 +160,7 @@ class FrameScript:
         running = self._running.get(connection)
         if running is not None and running.expected is not None:
             matcher = running.expected.matcher
-            return f"the conversation expects {matcher}: {matcher.difference(frame)}"
+            return f"the conversation expects {matcher}: {matcher.why_not(frame)}"
         stubs = [*self.stubs, *islice(self.lasting.values(), _MAX_COMPARED)]
         matching = [stub for stub in stubs if not stub.matcher.difference(frame)]
         if matching:
@@ -174,7 +174,7 @@ class FrameScript:
         if not wanted:
             return "there is no stub" if running is None else "the conversation is over"
         nearest, matcher = max(wanted, key=lambda each: each[1].nearness(frame))
-        return f"{nearest}: {matcher.difference(frame)}"
+        return f"{nearest}: {matcher.why_not(frame)}"
 
     def unused(self) -> list[FrameStub]:
         """Return the stubs that a strict test expects to be used, and that are not used up."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 import attrs
 
 from esps_portal.patterns.linear import LinearPattern
+from esps_portal.patterns.meant_patterns import meant_as_pattern
 from esps_portal.patterns.own_patterns import in_bounded_time
 from esps_portal.protocol.escape import shorten
 from esps_portal.services.service import as_bytes
@@ -96,6 +97,8 @@ class ArgsMatcher:
                 if _matches(matcher, arg):
                     continue
                 why = ""
+                if isinstance(matcher, bytes):
+                    why = meant_as_pattern(matcher, arg, whole=True)
             except BaseException as error:  # noqa: BLE001 - a test's own: pytest.fail() too
                 reraise_interrupt(error)
                 message = str(error).encode("utf-8", "backslashreplace").decode()

@@ -9,6 +9,7 @@ import attrs
 
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
+from esps_portal.faults.matching import Match
 from esps_portal.faults.selectors import works_over
 from esps_portal.faults.target import FaultTarget, MissReason, NearMiss
 from esps_portal.journal.records import RecordedConnection, RecordedExchange
@@ -16,6 +17,7 @@ from esps_portal.journal.shown_bytes import shown_in_line
 from esps_portal.journal.transcript import describe_exchange, where
 from esps_portal.mock.matching import describe_argument
 from esps_portal.mock.stubs import describe_call
+from esps_portal.patterns.meant_patterns import meant_as_pattern
 
 
 def describe_never_struck(faults: FaultRegistry) -> list[str]:
@@ -140,14 +142,22 @@ def _reason(fault: Fault, miss: NearMiss) -> str:  # noqa: PLR0911 - one for eac
         case MissReason.REPLY:
             return _no_such_reply(fault, target)
         case MissReason.MATCH:
-            return f"'{shown_in_line(target.request_data)}' does not match {fault.match}"
+            text = f"'{shown_in_line(target.request_data)}' does not match {fault.match}"
+            return f"{text}{_hint(fault.match, target.request_data)}"
         case MissReason.AGE:
             return f"the connection was {target.age:.3f} s old, not {fault.age:g} s"
         case MissReason.REPLY_MATCH:
-            return f"its reply does not match {fault.reply_match}"
+            reply = target.record.reply if isinstance(target.record, RecordedExchange) else b""
+            hint = _hint(fault.reply_match, reply)
+            return f"its reply does not match {fault.reply_match}{hint}"
         case MissReason.CLAIMED:
             return "an earlier fault struck it"
     return "no reply was sent that it could change"
+
+
+def _hint(match: Match | None, data: bytes) -> str:
+    literal = None if match is None else match.literal
+    return "" if literal is None else meant_as_pattern(literal, data)
 
 
 def _why_not_service(service: bytes | None, fault: Fault) -> str:

@@ -134,6 +134,12 @@ PING, ECHO, PRICE = b"a PING", b"a CALL echo hi", b"a CALL pirce sku-1"
         ),
         (
             "reset",
+            {"match": "CALL .* sku"},
+            [call(b"a CALL echo sku-1")],
+            "match 'CALL .* sku'; as a regular expression it would match: write re.compile(...)",
+        ),
+        (
+            "reset",
             {"reply": 3},
             [call(PING), call(PING)],
             "nearest: PING (tcp #1): reply 3 never came: 2 replies matched",

@@ -185,6 +185,13 @@ def test_the_nearest_stub_as_text() -> None:
     assert str(found) == ("nearest stub: price 'sku-1' 'eur': argument 2 is 'usd', not 'eur'")
 
 
+def test_an_argument_that_was_meant_as_a_pattern_is_named() -> None:
+    stubs = StubRegistry()
+    stubs.place(stub("price", r"sku-\d"))
+    found = str(stubs.find(b"price", [b"sku-1"]))
+    assert found.endswith("; as a regular expression it would match: write re.compile(...)")
+
+
 def test_a_used_up_stub_is_the_nearest() -> None:
     """It is nearer than stubs with other arguments, in any order."""
     stubs = StubRegistry()

@@ -98,6 +98,15 @@ def test_text_must_equal_the_frame(peers: Peers) -> None:
     peer.verify()
 
 
+def test_text_that_was_meant_as_a_pattern_is_named(peers: Peers) -> None:
+    peer = peers.start(lines())
+    peer.stub("GET .*").reply("no").optional()
+    peers.dial(peer).send(b"GET /a\n")
+    peer.wait_for_connections(closed=True, timeout=PATIENCE)
+    (problem,) = peer.problems()
+    assert problem.endswith("'.'; as a regular expression it would match: write re.compile(...)")
+
+
 def test_an_earlier_stub_that_answers_in_its_place_is_named(peers: Peers) -> None:
     peer = peers.start(lines())
     peer.stub(re.compile("^P")).reply("1")

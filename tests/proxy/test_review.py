@@ -64,6 +64,10 @@ def ask(client: socket.socket, line: bytes = b"hello\n") -> bytes:
         ),
         (lambda proxy: proxy.fault("reset", reply_match=b"zzz"), "its reply does not match 'zzz'"),
         (
+            lambda proxy: proxy.fault("reset", reply_match="^."),
+            "match '^.'; as a regular expression it would match: write re.compile(...)",
+        ),
+        (
             lambda proxy: proxy.fault("reset", to="server", offset=30),
             "the request is 6 bytes long, shorter than offset 30",
         ),
