@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 
@@ -15,6 +16,8 @@ from esps_portal.protocol.escape import visible_lines
 
 # Bytes of a frame that is shown.
 _MAX_FRAME = 256
+# How a TLS record with a ClientHello begins (RFC 8446, sections 4 and 5.1).
+_CLIENT_HELLO = re.compile(rb"(?s)\x16\x03[\x00-\x04]..\x01")
 # Unused stubs that a report names: to look for what shadows each goes through all before it.
 _MAX_UNUSED = 100
 
@@ -37,7 +40,20 @@ def find_problems(state: PeerState) -> list[str]:
 
 def problem_report(state: PeerState, problems: list[str]) -> str:
     """Return the problems and the transcript, as a text for a person."""
-    return report_text(problems, state.faults, state.journal)
+    return report_text(problems, state.faults, state.journal, _notes(state))
+
+
+def _notes(state: PeerState) -> Iterator[str]:
+    """Yield a line for the first client that began a TLS handshake, which a plain peer cannot do.
+
+    What a peer over TLS has in its journal is plain text.
+    """
+    for exchange in state.journal.exchanges:
+        is_first = exchange.transport == "tcp" and exchange.number == 1
+        if is_first and _CLIENT_HELLO.match(exchange.request):
+            where = f"tcp #{exchange.connection}"
+            yield f"{where} began a TLS handshake, and this peer is plain: start it with tls=True"
+            return
 
 
 def _describe_unexpected(unexpected: UnexpectedFrame) -> str:

@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 import trio
 
-from esps_portal.testing import FaultError, datagrams, lines, open_peer
+from esps_portal.testing import (
+    FaultError,
+    Framing,
+    VerificationError,
+    datagrams,
+    fixed,
+    length_prefixed,
+    lines,
+    open_peer,
+)
 from esps_portal.testing.threaded_peer import ThreadedPeer
 from tests.patience import PATIENCE
 from tests.peer.conftest import Peers
@@ -104,3 +113,27 @@ async def test_in_the_same_loop() -> None:
 def test_udp_alone_has_no_tls(peers: Peers) -> None:
     with pytest.raises(ValueError, match="TLS needs TCP"):
         peers.start(datagrams(), tls=True)
+
+
+def client_hello() -> bytes:
+    sent = ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(
+        ssl.MemoryBIO(), sent, server_hostname="localhost"
+    )
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return sent.read()
+
+
+@pytest.mark.parametrize("framing", [lines(), length_prefixed(2), fixed(10_000)])
+def test_a_plain_peer_says_that_its_client_began_a_handshake(
+    peers: Peers, framing: Framing
+) -> None:
+    peer = peers.start(framing)
+    with connected(peer, greeted=False) as client:
+        client.send(client_hello())
+        client.socket.shutdown(socket.SHUT_WR)
+        closed(peer)
+    note = "\ntcp #1 began a TLS handshake, and this peer is plain: start it with tls=True\n"
+    with pytest.raises(VerificationError, match=note):
+        peer.verify()
