@@ -98,3 +98,5 @@ class ServerControls:
             self.state.clear()
             self.state.start_clock(trio.current_time())
             self._removed.clear()
+            # Calls and connections may still come; the faults cannot strike any more.
+            self.state.faults.waiters.abandon()

@@ -190,6 +190,7 @@ class NamedServers:
             await server.controls.ports.abort()
         server.scope.cancel()
         await server.ended.wait()
+        server.controls.state.end()
 
     def prepare(self, value: object, path: str) -> list[PreparedServer]:
         """Prepare the servers of a list of a scenario.

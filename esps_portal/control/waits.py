@@ -11,6 +11,7 @@ import trio
 from esps_portal.control.controls import ServerControls
 from esps_portal.control.endpoint import EndpointRequest
 from esps_portal.control.faults import no_fault
+from esps_portal.control.http_messages import HttpError
 from esps_portal.control.journals import calls, match_of
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.matching import Match
@@ -140,12 +141,18 @@ async def _happens(
     begin: Callable[[Callable[[], None]], AnyWaiter],
     timeout: float,  # noqa: ASYNC109 - it is what the client asked for
 ) -> bool:
-    """Return whether what a waiter is begun for happens in time."""
-    happened = trio.Event()
-    waiter = begin(happened.set)
+    """Return whether what a waiter is begun for happens in time.
+
+    Raises:
+        HttpError: it can no longer happen.
+    """
+    over = trio.Event()
+    waiter = begin(over.set)
     try:
         with trio.move_on_after(timeout):
-            await happened.wait()
+            await over.wait()
     finally:
         waiters.remove(waiter)
-    return happened.is_set()
+    if over.is_set() and not waiter.is_met:
+        raise HttpError(404, "what this waits for is gone: a reset, or the end of its server")
+    return over.is_set()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from tests.control.controlled import controlled
 
@@ -161,3 +162,23 @@ async def test_what_is_wrong_is_named(path: str, value: object, says: str) -> No
         answer = await client.ask("POST", f"/peers/mail/{path}", value)
         assert answer.status == 400
         assert answer.error.startswith(says)
+
+
+@pytest.mark.parametrize(
+    "end", [("DELETE", "/peers/mail", None), ("PUT", "/scenario", {"peers": []})]
+)
+@pytest.mark.parametrize("key", ["match", "connections", "fault"])
+async def test_a_wait_ends_with_its_server(end: tuple[str, str, object], key: str) -> None:
+    async with controlled() as it, trio.open_nursery() as nursery:
+        client, other = await it.client(), await it.client()
+        await client.post("/peers", MAIL)
+        fault = await client.post("/peers/mail/faults", {"fault": "reset"})
+        what = {"match": "QUIT", "connections": "opened", "fault": fault["id"]}[key]
+
+        async def wait() -> None:
+            answer = await other.ask("POST", "/peers/mail/wait", {key: what, "timeout": 3600})
+            assert answer.status == 404, "also if it has come after the end"
+
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        await client.ask(*end)

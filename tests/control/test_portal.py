@@ -212,6 +212,21 @@ async def test_a_fault_is_waited_for_by_its_id() -> None:
         assert not it.main.state.faults.waiters.waiting
 
 
+async def test_a_wait_for_a_fault_that_a_reset_removes() -> None:
+    async with controlled() as it:
+        client, other = await it.client(), await it.client()
+        await client.post("/faults", {"fault": "close"})
+        await other.send("POST", "/wait", {"fault": "1", "timeout": 3600})
+        while not it.main.state.faults.waiters.waiting:
+            await trio.lowlevel.checkpoint()
+        await client.post("/reset")
+        answer = await other.answer()
+        assert (answer.status, answer.error) == (
+            404,
+            "what this waits for is gone: a reset, or the end of its server",
+        )
+
+
 async def test_verify_says_what_is_wrong() -> None:
     async with controlled() as it:
         client, peer = await it.client(), await it.tcp()
