@@ -38,8 +38,8 @@ class LiveExchange:
 
     Attributes:
         record: what the journal has of it.
-        request, reply: the plan of the faults for each side; ``None``: none strikes it.
-        request_parts, reply_parts: those of them that strike this exchange alone.
+        request_plan, reply_plan: what faults do to each side; ``None``: none strikes it.
+        request_parts, reply_parts: the faults in these plans that strike this exchange alone.
         payload: that of the request's frame, or its datagram; without framing faults look at the
             bytes of the request instead.
         counted: the number that each fault gave to its request.
@@ -50,8 +50,8 @@ class LiveExchange:
     """
 
     record: RecordedExchange
-    request: FaultPlan | None = None
-    reply: FaultPlan | None = None
+    request_plan: FaultPlan | None = None
+    reply_plan: FaultPlan | None = None
     request_parts: list[PlanPart] = attrs.field(factory=list)
     reply_parts: list[PlanPart] = attrs.field(factory=list)
     payload: bytes = b""

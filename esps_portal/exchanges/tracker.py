@@ -53,8 +53,10 @@ class ExchangeTracker:
         self.opened: float = now
         self._service_of = service_of
         self._number = 0
-        self._known: set[Fault] = set()
-        self._version = -1
+        # Faults that take the connection as one unit and were asked about it; and the version of
+        # the faults at that time.
+        self._asked: set[Fault] = set()
+        self._faults_version = -1
         # By side: the text of the fault that lets nothing more reach it.
         self.cut_off: dict[str, str] = {}
         #: Whether a fault stops reading the client; bytes read together with its unit do not count.
@@ -62,11 +64,11 @@ class ExchangeTracker:
         # Whether a fault waits for the connection to reach an age.
         self._has_younger = False
         # By side: the faults that take all that is sent towards it as one unit.
-        self._parts: dict[str, list[PlanPart]] = {CLIENT: [], SERVER: []}
+        self._connection_parts: dict[str, list[PlanPart]] = {CLIENT: [], SERVER: []}
 
     def is_plain_towards(self, side: str) -> bool:
         """Whether no fault can strike what goes to a side, and none has cut it off."""
-        if self._parts[side] or side in self.cut_off:
+        if self._connection_parts[side] or side in self.cut_off:
             return False
         in_force = self.faults.in_force
         return not in_force or not any(_is_about(fault, side) for fault in in_force)
@@ -76,29 +78,29 @@ class ExchangeTracker:
 
         They act from now on, in the current exchange too. Some need the connection to have an age.
         """
-        if self._version == self.faults.version and not self._has_younger:
+        if self._faults_version == self.faults.version and not self._has_younger:
             return
-        self._version = self.faults.version
+        self._faults_version = self.faults.version
         in_force = self.faults.in_force
-        for parts in self._parts.values():
+        for parts in self._connection_parts.values():
             parts[:] = [part for part in parts if part.has_struck or part.fault in in_force]
         new = self.faults.parts_of_connection(
-            self.as_target(Stage.CONNECTION, now - self.opened), self._known
+            self.connection_target(Stage.CONNECTION, now - self.opened), self._asked
         )
         self._has_younger = any(
-            fault.strikes_whole_connections and fault not in self._known for fault in in_force
+            fault.strikes_whole_connections and fault not in self._asked for fault in in_force
         )
         for part in new:
-            self._parts[part.fault.to].append(part)
+            self._connection_parts[part.fault.to].append(part)
         if new and current is not None:
-            current.request = self.plan(SERVER, current.request_parts, current)
-            current.reply = self.plan(CLIENT, current.reply_parts, current)
+            current.request_plan = self.plan(SERVER, current.request_parts, current)
+            current.reply_plan = self.plan(CLIENT, current.reply_parts, current)
 
     def is_refused(self) -> bool:
         """Whether a fault closes the connection as it is accepted, which the journal then has."""
         if not self.faults.in_force:
             return False
-        fault = self.faults.strike_connection(self.as_target(Stage.CONNECTION, 0.0))
+        fault = self.faults.strike_connection(self.connection_target(Stage.CONNECTION, 0.0))
         if fault is not None:
             self.connection.fault = str(fault)
         return fault is not None
@@ -107,7 +109,7 @@ class ExchangeTracker:
         """Return the problem that a fault gives the certificate of a handshake; empty: none."""
         if not self.faults.in_force:
             return ""
-        fault = self.faults.strike_connection(self.as_target(Stage.HANDSHAKE, 0.0))
+        fault = self.faults.strike_connection(self.connection_target(Stage.HANDSHAKE, 0.0))
         if fault is None:
             return ""
         self.connection.fault = str(fault)
@@ -117,24 +119,24 @@ class ExchangeTracker:
         """Note why the TLS handshake has failed."""
         self.connection.failed_handshake = reason
 
-    def as_target(self, stage: Stage, age: float) -> FaultTarget:
+    def connection_target(self, stage: Stage, age: float) -> FaultTarget:
         """Return the `FaultTarget` for the connection; ``age`` in seconds."""
         record = self.connection
         return FaultTarget(self._transport, record, record=record, stage=stage, age=age)
 
     def explain(self, current: LiveExchange | None = None) -> None:
         """Let faults record why they have not struck what is still going on."""
-        parts = [part for parts in self._parts.values() for part in parts]
+        parts = [part for parts in self._connection_parts.values() for part in parts]
         if current is not None:
             parts += [*current.request_parts, *current.reply_parts]
             for fault in current.waiting:
-                fault.record_miss(MissReason.MATCH, self.target(current, Stage.REQUEST))
+                fault.record_miss(MissReason.MATCH, self.exchange_target(current, Stage.REQUEST))
         for part in parts:
             part.explain()
 
     def closed(self) -> None:
         """The connection has ended: let faults that take it as one unit record why they missed."""
-        for parts in self._parts.values():
+        for parts in self._connection_parts.values():
             for part in parts:
                 part.finish(is_whole=True)
         self.faults.forget(self.connection)
@@ -160,12 +162,12 @@ class ExchangeTracker:
         for part in exchange.request_parts:
             part.finish(is_whole=complete)
         for fault in exchange.waiting:
-            fault.record_miss(MissReason.MATCH, self.target(exchange, Stage.REQUEST))
+            fault.record_miss(MissReason.MATCH, self.exchange_target(exchange, Stage.REQUEST))
         for part in exchange.reply_parts:
             part.finish(is_whole=complete)
         is_unanswered = exchange.is_whole and record.number and record.answered is None
         if is_unanswered and self.faults.in_force:
-            self.faults.count_unanswered(self.target(exchange, Stage.REPLY))
+            self.faults.count_unanswered(self.exchange_target(exchange, Stage.REPLY))
         self.journal.exchange_ended(record, now, complete=complete)
 
     # -- faults
@@ -173,9 +175,9 @@ class ExchangeTracker:
     def note_begun(self, exchange: LiveExchange, stage: Stage) -> None:
         """Let faults record that a side of an exchange had begun before they were placed."""
         if self.faults.in_force:
-            self.faults.note_begun(self.target(exchange, stage))
+            self.faults.note_begun(self.exchange_target(exchange, stage))
 
-    def target(
+    def exchange_target(
         self,
         exchange: LiveExchange,
         stage: Stage,
@@ -215,14 +217,14 @@ class ExchangeTracker:
         """Return the faults that strike one side of an exchange; none if that side is cut off.
 
         Args:
-            request_data, now: see `target`.
+            request_data, now: see `exchange_target`.
             without_match: only those that select nothing by what the client sends.
         """
-        to = CLIENT if stage is Stage.REPLY else SERVER
+        to = _receiver(stage)
         if to in self.cut_off:
             exchange.record.fault = exchange.record.fault or self.cut_off[to]
             return []
-        target = self.target(exchange, stage, request_data, now)
+        target = self.exchange_target(exchange, stage, request_data, now)
         return self.faults.parts(target, without_match=without_match)
 
     def feed(
@@ -255,7 +257,7 @@ class ExchangeTracker:
         Args:
             now: when it came; by default when the exchange began.
         """
-        to = CLIENT if stage is Stage.REPLY else SERVER
+        to = _receiver(stage)
         if self.is_plain_towards(to):
             return None
         return self.plan(to, self.parts(exchange, stage, exchange.payload, now=now), exchange)
@@ -271,15 +273,19 @@ class ExchangeTracker:
         plan = self.plan_of_unit(exchange, stage, now)
         if plan is None:
             return None
-        to = CLIENT if stage is Stage.REPLY else SERVER
-        found = self.feed(plan, piece_of(frame), exchange, to=to)
+        found = self.feed(plan, piece_of(frame), exchange, to=_receiver(stage))
         plan.finish()
         return found
 
     def plan(self, to: str, parts: Iterable[PlanPart], exchange: LiveExchange) -> FaultPlan | None:
         """Return the plan of faults for bytes towards a side, with those of the connection."""
-        all_parts = [*self._parts[to], *parts]
+        all_parts = [*self._connection_parts[to], *parts]
         return FaultPlan(all_parts, exchange.record) if all_parts else None
+
+
+def _receiver(stage: Stage) -> str:
+    """Return the side that gets what is sent at a stage of an exchange."""
+    return CLIENT if stage is Stage.REPLY else SERVER
 
 
 def _is_about(fault: Fault, side: str) -> bool:

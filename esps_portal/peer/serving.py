@@ -120,7 +120,7 @@ def _handler(
 
     accepted = AcceptedClient(
         stream=client,
-        as_aged=partial(tracker.as_target, Stage.AGE),
+        as_aged=partial(tracker.connection_target, Stage.AGE),
         certificate_problem=tracker.certificate_problem,
         on_failed_handshake=tracker.note_failed_handshake,
         is_refused=tracker.is_refused(),

@@ -166,7 +166,7 @@ def _relay(
     state.faults.live.add(units.explain)
     accepted = AcceptedClient(
         stream=client,
-        as_aged=partial(tracker.as_target, Stage.AGE),
+        as_aged=partial(tracker.connection_target, Stage.AGE),
         certificate_problem=tracker.certificate_problem,
         on_failed_handshake=tracker.note_failed_handshake,
         is_refused=tracker.is_refused(),

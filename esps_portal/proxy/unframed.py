@@ -38,15 +38,15 @@ class Unframed:
             self._versions[CLIENT] = tracker.faults.version
             if not tracker.is_plain_towards(SERVER):
                 current.request_parts = self._request_parts(current)
-                current.request = tracker.plan(SERVER, current.request_parts, current)
+                current.request_plan = tracker.plan(SERVER, current.request_parts, current)
         else:
             self._note_begun(current, CLIENT)
         if is_early:
             tracker.mark_overlapped(current)
         tracker.journal.sent(current.record, CLIENT, data, now)
-        if current.request is None:
+        if current.request_plan is None:
             return None
-        return tracker.feed(current.request, Piece(data), current, to=SERVER)
+        return tracker.feed(current.request_plan, Piece(data), current, to=SERVER)
 
     def _request_parts(self, exchange: LiveExchange) -> list[PlanPart]:
         """Return the faults that strike a request as it begins, or once they find their match."""
@@ -69,7 +69,9 @@ class Unframed:
         def opens() -> bool:
             exchange.waiting.remove(fault)
             assert fault.match is not None  # noqa: S101 - it has just been found
-            target = tracker.target(exchange, Stage.REQUEST, request_data=fault.match.literal)
+            target = tracker.exchange_target(
+                exchange, Stage.REQUEST, request_data=fault.match.literal
+            )
             is_selected = fault.selects(target)
             if is_selected:
                 # The nearest so far: what follows shows whether there is anything to change.
@@ -99,10 +101,10 @@ class Unframed:
         tracker.journal.sent(current.record, SERVER, data, now)
         if is_first and not tracker.is_plain_towards(CLIENT):
             current.reply_parts = tracker.parts(current, Stage.REPLY)
-            current.reply = tracker.plan(CLIENT, current.reply_parts, current)
-        if current.reply is None:
+            current.reply_plan = tracker.plan(CLIENT, current.reply_parts, current)
+        if current.reply_plan is None:
             return None
-        return tracker.feed(current.reply, Piece(data), current, to=CLIENT)
+        return tracker.feed(current.reply_plan, Piece(data), current, to=CLIENT)
 
     def ended(self, side: str, now: float, *, is_cut: bool = False) -> list[SideActions]:  # noqa: ARG002 - nothing is held back
         """One side sends nothing more."""
