@@ -64,11 +64,11 @@ class Framed:
         """Take what the client has sent."""
         if self._tracker.is_deaf:
             return []
-        return self._take(self._client, data, now, self._request)
+        return self._take(self._client, data, now)
 
     def from_server(self, data: bytes, now: float) -> list[SideActions] | None:
         """Take what the server has sent."""
-        return self._take(self._server, data, now, self._reply)
+        return self._take(self._server, data, now)
 
     def ended(self, side: str, now: float, *, is_cut: bool = False) -> list[SideActions]:
         """One side sends nothing more: an incomplete frame passes as it is.
@@ -77,9 +77,7 @@ class Framed:
         """
         if side == CLIENT and self._tracker.is_deaf:
             return []
-        if side == CLIENT:
-            return self._finish(self._client, now, self._request, is_cut=is_cut)
-        return self._finish(self._server, now, self._reply, is_cut=is_cut)
+        return self._finish(self._client if side == CLIENT else self._server, now, is_cut=is_cut)
 
     def explain(self) -> None:
         """Let faults record why they have not struck what is still going on."""
@@ -94,13 +92,7 @@ class Framed:
 
     # -- frames
 
-    def _take(
-        self,
-        side: _Side,
-        data: bytes,
-        now: float,
-        decide: Callable[[Frame, bool, float], list[SideActions]],
-    ) -> list[SideActions] | None:
+    def _take(self, side: _Side, data: bytes, now: float) -> list[SideActions] | None:
         tracker = self._tracker
         tracker.look_for_faults(None, now)
         if side.is_broken:
@@ -115,7 +107,7 @@ class Framed:
         except FramingError as error:
             return self._give_up(side, before + data, str(error), now)
         for frame in frames:
-            steps = self._whole(side, frame, now, decide)
+            steps = self._whole(side, frame, now)
             found += steps
             is_unread = side.name == CLIENT and tracker.is_deaf
             if is_unread or any(step.ends_connection for step in steps):
@@ -129,16 +121,10 @@ class Framed:
             found += self._pass_rest(side)
         return found
 
-    def _whole(
-        self,
-        side: _Side,
-        frame: Frame,
-        now: float,
-        decide: Callable[[Frame, bool, float], list[SideActions]],
-    ) -> list[SideActions]:
+    def _whole(self, side: _Side, frame: Frame, now: float) -> list[SideActions]:
         """Decide on a whole frame; one that has passed in part passes to its end."""
         passed, side.passed = side.passed, 0
-        found = decide(frame, bool(passed), now)
+        found = self._decide(side, frame, now, has_passed=passed > 0)
         return [_send(side, frame.wire[passed:])] if passed else found
 
     def _pass_rest(self, side: _Side) -> list[SideActions]:
@@ -146,21 +132,14 @@ class Framed:
         side.passed += len(rest)
         return [_send(side, rest)] if rest else []
 
-    def _finish(
-        self,
-        side: _Side,
-        now: float,
-        decide: Callable[[Frame, bool, float], list[SideActions]],
-        *,
-        is_cut: bool,
-    ) -> list[SideActions]:
+    def _finish(self, side: _Side, now: float, *, is_cut: bool) -> list[SideActions]:
         if side.is_broken:
             return []
         if is_cut:
             return self._pass_rest(side)
         found: list[SideActions] = []
         for frame in side.splitter.finish():
-            found += self._whole(side, frame, now, decide)
+            found += self._whole(side, frame, now)
         if side.splitter.rest:
             shown = shown_in_line(side.splitter.rest)
             self._report_leftover(
@@ -196,28 +175,27 @@ class Framed:
 
     # -- under faults
 
-    def _request(self, frame: Frame, has_passed: bool, now: float) -> list[SideActions]:  # noqa: FBT001 - internal
+    def _decide(
+        self, side: _Side, frame: Frame, now: float, *, has_passed: bool
+    ) -> list[SideActions]:
+        """Record a whole frame; return what to do about it: send it on, or what faults demand."""
         tracker = self._tracker
-        exchange = self._pairing.begin(frame.wire, now)
-        exchange.payload = frame.payload
-        tracker.journal.sent(exchange.record, CLIENT, frame.wire, now, is_whole=True)
-        if tracker.is_plain_towards(SERVER) or has_passed:
-            tracker.note_begun(exchange, Stage.REQUEST)
-            return [_send(self._client, frame.wire)]
-        found = tracker.strike_frame(frame, exchange, Stage.REQUEST)
-        return [_send(self._client, frame.wire)] if found is None else found
-
-    def _reply(self, frame: Frame, has_passed: bool, now: float) -> list[SideActions]:  # noqa: FBT001 - internal
-        tracker = self._tracker
-        exchange = self._pairing.answered_by(frame.wire, now)
-        tracker.journal.sent(exchange.record, SERVER, frame.wire, now, is_whole=True)
-        if tracker.is_plain_towards(CLIENT) or has_passed:
-            tracker.note_begun(exchange, Stage.REPLY)
+        if side.name == CLIENT:
+            stage = Stage.REQUEST
+            exchange = self._pairing.begin(frame.wire, now)
+            exchange.payload = frame.payload
+        else:
+            stage = Stage.REPLY
+            exchange = self._pairing.answered_by(frame.wire, now)
+        tracker.journal.sent(exchange.record, side.name, frame.wire, now, is_whole=True)
+        found = None
+        if tracker.is_plain_towards(_other(side)) or has_passed:
+            tracker.note_begun(exchange, stage)
+        else:
+            found = tracker.strike_frame(frame, exchange, stage)
+        if stage is Stage.REPLY:
             exchange.record.complete = True
-            return [_send(self._server, frame.wire)]
-        found = tracker.strike_frame(frame, exchange, Stage.REPLY)
-        exchange.record.complete = True
-        return [_send(self._server, frame.wire)] if found is None else found
+        return [_send(side, frame.wire)] if found is None else found
 
 
 def _other(side: _Side) -> str:
