@@ -10,9 +10,10 @@ Nothing here knows ESPS/1. The caller supplies what serves a connection or a dat
   within an `accept_policy`. `refusals` turns away what there is no room for; `descriptors` keeps a
   spare descriptor for that.
 - One connection: a `stream`; over TCP it is a `socket_stream`, with `tls` after a `handshake`.
-  A `writer` sends, or a `fault_writer` where faults strike. `proxy_header_reader` reads the
-  client's address that a load balancer sends, in a `proxy_header`. `client_handler` is what
-  connections of any protocol have in common. `age_watch` strikes connections that reach an age.
+  A `writer` sends, or a `fault_writer` where faults strike, with a `pacer` for its pauses.
+  `proxy_header_reader` reads the client's address that a load balancer sends, in a `proxy_header`.
+  `client_handler` is what connections of any protocol have in common. `age_watch` strikes
+  connections that reach an age.
 - Many connections: a `ready_set` serves those that need no task, with a `poller`. `turns` divides
   the time of the loop; `buffered_bytes` and `input_limit` bound memory.
 - A relayed connection: `dial` connects, each side is a `watched_stream`, a `lane` carries bytes

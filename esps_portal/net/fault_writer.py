@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable
 import trio
 
 from esps_portal.faults.actions import Action, End, Hold, Pause, Send
+from esps_portal.net.pacer import Pacer
 from esps_portal.net.writer import Writer, nothing
 
-# Seconds that a rate makes up for, at the most: as long as a busy loop is late. What comes later
-# than that has begun later, and does not come at once.
+# Seconds that a rate makes up for, at the most: as long as a busy loop is late.
 _CATCH_UP = 0.02
 
 
@@ -27,7 +27,7 @@ class FaultWriter:
 
     Args:
         nursery: where held units wait until they are released.
-        on_end: called with how a fault ends the connection: ``close``, ``reset``, ``half-close``
+        on_end: called with how a fault ends the connection: ``close``, ``reset``, ``half-close``,
             ``stall`` or ``deaf``. What comes before it may still wait in `Writer.outgoing`.
         on_broken: called when the peer resets the connection while held units are sent.
         on_release: called when held units have been sent because their time was over.
@@ -62,9 +62,7 @@ class FaultWriter:
         self._current: deque[Action] = deque()
         self._pause = trio.CancelScope()
         self._skips_pauses = False
-        # When the last pause was to end, and whose rate it keeps.
-        self._pause_end = 0.0
-        self._rate_of: object | None = None
+        self._pacer = Pacer(_CATCH_UP)
         self._held: list[bytes] = []
         self._held_replies = 0
         # Kept as a sum: it is asked for each unit, of which thousands may be held.
@@ -113,7 +111,7 @@ class FaultWriter:
             # While nothing of it has been sent, other units need not wait for it.
             while left and isinstance(first := left[0], Pause):
                 left.popleft()
-                await trio.sleep(self._rest_of(first))
+                await trio.sleep(self._pacer.rest_of(first))
             if left:
                 async with self._turn:
                     if not must_send:
@@ -188,20 +186,12 @@ class FaultWriter:
             await self._writer.flush()
         elif isinstance(action, Pause):
             with trio.CancelScope() as self._pause:
-                await trio.sleep(0 if self._skips_pauses else self._rest_of(action))
+                await trio.sleep(0 if self._skips_pauses else self._pacer.rest_of(action))
         elif isinstance(action, Hold):
             self._hold(action)
             await self._writer.flush()
         elif isinstance(action, End):
             self._on_end(action.how)
-
-    def _rest_of(self, pause: Pause) -> float:
-        """Return for how many seconds to pause."""
-        now = begins = trio.current_time()
-        if pause.rate_of is not None and pause.rate_of is self._rate_of:
-            begins = min(now, max(self._pause_end, now - _CATCH_UP))
-        self._rate_of, self._pause_end = pause.rate_of, begins + pause.seconds
-        return max(0.0, self._pause_end - now)
 
     def _keep(self, data: bytes) -> None:
         self._held.append(data)

@@ -13,13 +13,14 @@ import trio
 
 from esps_portal.faults.actions import Action, End, Hold, Note, Pause, Send
 from esps_portal.net.fault_writer import FaultWriter
+from esps_portal.net.pacer import Pacer
 from esps_portal.net.watched_stream import WatchedStream
 from esps_portal.net.writer import Writer, nothing
 
 # Bytes that may wait for one side; then the other side is not read (design: 64 KiB each).
 _MAX_WAITING = 65536
-# Seconds that a rate makes up for, at the most: longer than a busy loop is late. After a longer
-# wait for a side that does not read, bytes come at the rate again, and not all at once.
+# Seconds that a rate makes up for, at the most: longer than a busy loop is late, but not the time
+# for which a side did not read.
 _CATCH_UP = 0.1
 
 
@@ -59,8 +60,7 @@ class Lane:
         # Actions that wait, each with the time when its bytes were read.
         self._waiting: deque[tuple[Action, float]] = deque()
         self._size = 0
-        # When the last pause was to end.
-        self._pause_end = 0.0
+        self._pacer = Pacer(_CATCH_UP)
         # Notes that wait until nothing is held back.
         self._notes: list[Note] = []
         self._is_performing = False
@@ -193,7 +193,7 @@ class Lane:
                 if isinstance(action, End) and action.how != "deaf":
                     await self._release()  # it came before that end
                 if isinstance(action, Pause):
-                    action = self._rest_of(action, read)
+                    action = Pause(self._pacer.rest_of(action, read))
                 await self._performer.perform([action], must_send=True)
                 self._size = max(0, self._size - _size(action))
                 self._note_change()
@@ -203,16 +203,6 @@ class Lane:
         finally:
             self._is_performing = False
             self._note_change()
-
-    def _rest_of(self, pause: Pause, read: float) -> Pause:
-        """Return what is left of a pause, after which bytes follow that were read at a time."""
-        now = begins = trio.current_time()
-        if pause.since_arrival:
-            begins = read
-        elif pause.rate_of is not None:
-            begins = max(read, self._pause_end, now - _CATCH_UP)
-        self._pause_end = begins + pause.seconds
-        return Pause(max(0.0, self._pause_end - now))
 
 
 def _size(action: Action) -> int:
