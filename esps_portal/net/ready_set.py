@@ -57,6 +57,14 @@ class Turn(enum.Enum):
 
 _DONE, _MORE, _NEEDS_TASK = Turn.DONE, Turn.MORE, Turn.NEEDS_TASK
 
+# The classes of connections. Each has a queue of its own, and they are served in this order:
+# - light: all others, which nearly all are;
+# - new: it came while others had to wait for turns, and has had no turn yet. Thousands may come,
+#   each with as much as a turn takes;
+# - heavy: its last turn left more to do, or was long because it asked much. A client that asks one
+#   question at a time must not wait a second for a thousand of these.
+_LIGHT, _NEW, _HEAVY = 0, 1, 2
+
 
 class Parkable(Protocol):
     """A connection that can do without a task."""
@@ -98,7 +106,9 @@ class _Place:
     # The context of its task. Its turns run in it too, so that context variables which a
     # service sets stay set, for this connection only.
     context: Context
-    # Else it waits in a queue for a turn.
+    # Its class, which is the number of its queue.
+    queue: int = _LIGHT
+    # Else it waits in its queue for a turn.
     is_polled: bool = True
 
 
@@ -127,16 +137,11 @@ class ReadySet:
         self._poller = poller
         self._places: dict[object, _Place] = {}
         self._by_number: dict[int, _Place] = {}
-        # Numbers of connections whose last turn left more to do, or was long because they asked
-        # much. They come after the others, so that a client that asks one question at a time does
-        # not wait a second for a thousand busy ones.
-        self._heavy: set[int] = set()
-        # Numbers of connections that came while others had to wait for turns, until their first
-        # turn. They come between the two: thousands may come, each with as much as a turn takes.
-        self._new: set[int] = set()
-        # Numbers of connections that wait for their turns, and are not polled meanwhile: of those
-        # that are neither new nor heavy, of the new ones, and of the heavy ones.
+        # By class, the numbers of connections that wait for their turns, and are not polled
+        # meanwhile.
         self._queues: tuple[deque[int], deque[int], deque[int]] = deque(), deque(), deque()
+        # How many parked connections are new or heavy: nearly always none.
+        self._not_light = 0
         # Whether the last wait was over at once, so that polling again may be cheaper than waiting.
         self._is_prompt = False
 
@@ -159,7 +164,7 @@ class ReadySet:
             return False
         self.park(connection)
         if any(self._queues):
-            self._new.add(self._places[connection].number)
+            self._set_queue(self._places[connection], _NEW)
         return True
 
     def park(self, connection: Parkable) -> None:
@@ -237,7 +242,7 @@ class ReadySet:
         """
         numbers = self._poller.ready()
         light, new, heavy = self._queues
-        if not (self._heavy or self._new or any(self._queues)):  # nearly always
+        if not (self._not_light or any(self._queues)):  # nearly always
             light.extend(numbers)
             self._take_turns_of(light, until, now)
         else:
@@ -252,10 +257,10 @@ class ReadySet:
         return len(numbers)
 
     def _enqueue(self, numbers: list[int]) -> None:
-        light, new, heavy = self._queues
+        places, queues = self._by_number, self._queues
         for number in numbers:
-            queue = heavy if number in self._heavy else new if number in self._new else light
-            queue.append(number)
+            if number in places:
+                queues[places[number].queue].append(number)
 
     def _pause_those_that_wait(self) -> None:
         """Have the poller not report them again: it is known that they are ready."""
@@ -284,7 +289,7 @@ class ReadySet:
                 place.connection.abort()
                 turn = _NEEDS_TASK
             ended = monotonic()
-            if turn is _MORE or ended - began > SHORT_TURN or self._heavy or self._new:
+            if turn is _MORE or ended - began > SHORT_TURN or self._not_light:
                 self._classify(place, turn, is_long=ended - began > SHORT_TURN)
             if turn is not _DONE or not place.is_polled:
                 self._note_turn(place, turn)
@@ -294,18 +299,18 @@ class ReadySet:
 
     def _classify(self, place: _Place, turn: Turn, *, is_long: bool) -> None:
         """Note after a turn how it is served from now on."""
-        number = place.number
-        self._new.discard(number)
         is_heavy = turn is _MORE or (is_long and place.connection.asked_much)
-        if is_heavy and number in self._by_number:
-            self._heavy.add(number)
-        else:
-            self._heavy.discard(number)
+        if self._by_number.get(place.number) is place:  # it has not left
+            self._set_queue(place, _HEAVY if is_heavy else _LIGHT)
+
+    def _set_queue(self, place: _Place, queue: int) -> None:
+        self._not_light += (queue != _LIGHT) - (place.queue != _LIGHT)
+        place.queue = queue
 
     def _note_turn(self, place: _Place, turn: Turn) -> None:
         """Act on what a turn has left."""
         if turn is _MORE:
-            self._queues[-1].append(place.number)
+            self._queues[_HEAVY].append(place.number)
         elif turn is _NEEDS_TASK:
             self.resume(place.connection)
         elif turn is not _DONE:
@@ -317,9 +322,8 @@ class ReadySet:
 
     def _unpark(self, connection: Parkable) -> _Place:
         place = self._places.pop(connection)
+        self._set_queue(place, _LIGHT)
         if self._by_number.get(place.number) is place:
             del self._by_number[place.number]
-            self._heavy.discard(place.number)
-            self._new.discard(place.number)
             self._poller.remove(place.number)
         return place
