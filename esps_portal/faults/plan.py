@@ -217,8 +217,8 @@ class FaultPlan:
         return result
 
     def _note_strike(self, part: PlanPart) -> None:
-        self.has_struck = part.has_struck = True
-        part.fault.record_strike()
+        self.has_struck = True
+        part.note_strike()
         if self._record is not None:
             noted, name = self._record.fault, str(part.fault)
             if f"; {name}; " not in f"; {noted}; ":

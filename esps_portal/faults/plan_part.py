@@ -7,6 +7,7 @@ offset has passed. `esps_portal.faults.plan` lets the parts of a unit act one af
 from __future__ import annotations
 
 import copy
+import enum
 from collections.abc import Callable
 
 import attrs
@@ -50,6 +51,16 @@ class Gate:
         return found
 
 
+class PartState(enum.Enum):
+    """How far a part has come."""
+
+    WAITING = "the bytes that it looks for have not arrived"
+    OPEN = "it may claim the unit where it begins to act"
+    CLAIMED = "it has claimed the unit, and has changed nothing so far"
+    STRUCK = "it has changed something"
+    OUT = "it never acts: its gate did not open, or its fault has claimed enough"
+
+
 @attrs.frozen
 class EndPlace:
     """Where a part ends the connection.
@@ -73,18 +84,14 @@ class PlanPart:
 
     Attributes:
         fault: the fault.
-        claims: it has claimed the unit.
-        has_struck: it has changed something.
+        state: how far it has come.
     """
 
     fault: Fault
     _effect: Effect
     _gate: Gate | None
     _offset_left: int
-    claims: bool
-    has_struck: bool = False
-    _is_open: bool = False
-    _is_out: bool = False
+    state: PartState
     _size: int = 0
     _found_at: int = 0
 
@@ -94,9 +101,24 @@ class PlanPart:
         return self.fault.type.ends or isinstance(self._effect, _InPlaceOfRequest)
 
     @property
+    def has_claimed(self) -> bool:
+        """Whether it has claimed the unit."""
+        return self.state in (PartState.CLAIMED, PartState.STRUCK)
+
+    @property
+    def has_struck(self) -> bool:
+        """Whether it has changed something."""
+        return self.state is PartState.STRUCK
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to explain: it has struck, or never acts."""
+        return self.state in (PartState.STRUCK, PartState.OUT)
+
+    @property
     def ends_at_once(self) -> bool:
         """Whether it ends the connection at the unit's first byte."""
-        return self.ends and self.claims and not bytes_before_end(self._effect)
+        return self.ends and self.has_claimed and not bytes_before_end(self._effect)
 
     def feed(self, piece: Piece, on_strike: Callable[[PlanPart], None]) -> list[Action]:
         """Return the actions in place of sending a piece."""
@@ -116,7 +138,7 @@ class PlanPart:
 
     def end_in(self, piece: Piece) -> EndPlace | None:
         """Return where in the piece it ends the connection; ``None``: not there."""
-        if self._is_out or self.has_struck or not self.ends:
+        if self.is_done or not self.ends:
             return None
         start: int | None = 0
         if self._gate is not None:
@@ -130,7 +152,7 @@ class PlanPart:
 
     def _start(self, piece: Piece) -> int | None:
         """Return from which byte of the piece on it acts; ``None``: from none."""
-        if self._is_out:
+        if self.state is PartState.OUT:
             return None
         start = 0
         if self._gate is not None:
@@ -149,16 +171,14 @@ class PlanPart:
         return (self._gate is None or self._open(self._gate)) and self._claim()
 
     def _open(self, gate: Gate) -> bool:
-        if not self._is_open:
-            self._is_open = gate.opens()
-            self._is_out = not self._is_open
-        return self._is_open
+        if self.state is PartState.WAITING:
+            self.state = PartState.OPEN if gate.opens() else PartState.OUT
+        return self.state is not PartState.OUT
 
     def _claim(self) -> bool:
-        if not self.claims:
-            self.claims = self.fault.claim()
-            self._is_out = not self.claims
-        return self.claims
+        if self.state is PartState.OPEN:
+            self.state = PartState.CLAIMED if self.fault.claim() else PartState.OUT
+        return self.has_claimed
 
     def opens_for(self, datagram: bytes) -> bool:
         """Whether it acts on a whole datagram."""
@@ -166,19 +186,24 @@ class PlanPart:
         if self._gate is not None and self._gate.match.matches(datagram) and self._open(self._gate):
             self._gate = None
             self._claim()
-        return self.claims
+        return self.has_claimed
+
+    def note_strike(self) -> None:
+        """Count a strike: it has changed something."""
+        self.state = PartState.STRUCK
+        self.fault.record_strike()
 
     def finish(self, *, is_whole: bool) -> None:
         """The unit has ended; ``is_whole``: it has come as a whole."""
-        if self.has_struck or self._is_out:
+        if self.is_done:
             return
-        if self.claims:
+        if self.has_claimed:
             self.fault.release_claim()
         self.explain(is_whole=is_whole)
 
     def explain(self, *, is_whole: bool = False) -> None:
         """Note why it has not struck so far; the unit may go on."""
-        if self.has_struck or self._is_out:
+        if self.is_done:
             return
         if self._gate is not None:
             self.fault.record_why(self._gate.reason)
@@ -196,13 +221,15 @@ def part_of(fault: Fault, gate: Gate | None = None, *, number: int = 1) -> PlanP
     """
     if gate is None and fault.reply_match is not None:
         gate = Gate(fault.reply_match, fault.selects_reply if number else lambda: True)
-    claims = gate is None and not fault.offset
-    if claims and not fault.claim():
-        return None
+    state = PartState.OPEN if gate is None else PartState.WAITING
+    if gate is None and not fault.offset:
+        if not fault.claim():
+            return None
+        state = PartState.CLAIMED
     effect = effect_of(fault)
     if fault.when == "before" and (fault.type.ends or fault.kind == "deaf"):
         effect = _InPlaceOfRequest(effect)
-    return PlanPart(fault, effect, gate, fault.offset, claims)
+    return PlanPart(fault, effect, gate, fault.offset, state)
 
 
 @attrs.frozen
