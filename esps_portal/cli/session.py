@@ -17,7 +17,7 @@ import click
 from esps_portal.cli.errors import INTERRUPTED, print_error, ungrouped
 from esps_portal.cli.output import escaped, print_json, require_stdout
 from esps_portal.cli.tls_options import ClientTLSOptions
-from esps_portal.net.tls import TLSError
+from esps_portal.net.tls_errors import TLSError
 from esps_portal.protocol.errors import (
     ClosedError,
     EspsError,

@@ -7,7 +7,7 @@ import socket
 
 import attrs
 
-from esps_portal.net.tls import TLSError
+from esps_portal.net.tls_errors import TLSError
 from esps_portal.protocol.errors import EspsError, PeerError, UnreachableError
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame

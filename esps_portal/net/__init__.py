@@ -9,7 +9,8 @@ Nothing here knows ESPS/1. The caller supplies what serves a connection or a dat
 - Accepting: an `acceptor` accepts for a `connection_server`, which keeps the open connections,
   within an `accept_policy`. `refusals` turns away what there is no room for; `descriptors` keeps a
   spare descriptor for that.
-- One connection: a `stream`; over TCP it is a `socket_stream`, with `tls` after a `handshake`.
+- One connection: a `stream`; over TCP it is a `socket_stream`, with `tls` after a `handshake`;
+  `tls_errors` says what went wrong with that.
   A `writer` sends, or a `fault_writer` where faults strike, with a `pacer` for its pauses.
   `proxy_header_reader` reads the client's address that a load balancer sends, in a `proxy_header`.
   `client_handler` is what connections of any protocol have in common. `age_watch` strikes

@@ -15,7 +15,8 @@ from esps_portal.net.client_hello import MAX_HELLO, Incomplete, offered_protocol
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.stream import Stream, end_with_fin, no_problem
 from esps_portal.net.systems import set_low_water
-from esps_portal.net.tls import ENDED_EARLY, TLSError, TLSSocket, Wants
+from esps_portal.net.tls import TLSSocket, Wants
+from esps_portal.net.tls_errors import ENDED_EARLY, TLSError
 from esps_portal.net.turns import Turns
 
 # Errors of a socket whose connection the other side has reset.

@@ -33,7 +33,8 @@ from esps_portal.net.systems import (
     wait_for,
     writable_when_sent,
 )
-from esps_portal.net.tls import TLS_HANDSHAKE, TLSError, TLSSocket
+from esps_portal.net.tls import TLS_HANDSHAKE, TLSSocket
+from esps_portal.net.tls_errors import TLSError
 from esps_portal.net.tls_server import ServerTLS
 from esps_portal.net.turns import Turns
 

@@ -33,8 +33,8 @@ import errno
 import socket
 import ssl
 
-#: Why a handshake has failed whose peer closed the connection, maybe before it sent anything.
-ENDED_EARLY = "it ended the connection during the TLS handshake"
+from esps_portal.net.tls_errors import ENDED_EARLY, TLSError, translate
+
 #: The first byte of a record that carries a handshake (RFC 8446 section 5.1).
 TLS_HANDSHAKE = b"\x16"
 #: Bytes that one record carries at most.
@@ -42,34 +42,6 @@ RECORD_SIZE = 16384
 # Bytes that wait for room, at most, also of TLS's own: alerts, for example (own choice: a peer that
 # causes more and reads none is hostile).
 _MAX_UNSENT = 4 * RECORD_SIZE
-
-
-class TLSError(ConnectionError):
-    """TLS has failed, or was cut off; ``strerror`` says why, in a few words about the other side.
-
-    Attributes:
-        is_plain: the other side does not speak TLS.
-        is_untrusted: nobody who is trusted here has signed its certificate.
-        is_from_peer: the other side has ended the connection, with FIN or with an alert, which is
-            its last message (RFC 8446 section 6.2).
-    """
-
-    def __init__(
-        self,
-        reason: str,
-        *,
-        is_plain: bool = False,
-        is_untrusted: bool = False,
-        is_from_peer: bool = False,
-    ) -> None:
-        super().__init__(errno.EPROTO, reason)
-        self.is_plain: bool = is_plain
-        self.is_untrusted: bool = is_untrusted
-        self.is_from_peer: bool = is_from_peer
-
-    def __reduce__(self) -> tuple[object, ...]:
-        # OSError's own would pass its two arguments to our constructor.
-        return type(self), (self.strerror,), self.__dict__
 
 
 class Wants(enum.Enum):
@@ -96,8 +68,8 @@ class TLSSocket:
         "_early",
         "_error",
         "_has_ended",
-        "_has_shaken",
         "_incoming",
+        "_is_established",
         "_outgoing",
         "_peeked",
         "_peer_has_ended",
@@ -118,12 +90,12 @@ class TLSSocket:
             server_side=server_name is None,
             server_hostname=server_name and server_name.partition("%")[0],  # no zone of IPv6
         )
-        self._has_shaken = False
+        self._is_established = False
         self._has_ended = False
         self._peer_has_ended = False
         # What has ended it for reading, to be raised once what came before was received.
         self._error: OSError | None = None
-        # How many bytes OpenSSL has that the kernel still holds.
+        # How many bytes OpenSSL has been given that the kernel still holds.
         self._peeked = 0
         # What came before our close_notify, and was not received yet.
         self._early = b""
@@ -147,13 +119,13 @@ class TLSSocket:
                 self._feed()
                 wants = self._step()
                 # A client may have sent its first request with the end of its handshake.
-                self._take_fed(but=int(self._incoming.pending > 0))
+                self._take_fed(leave=int(self._incoming.pending > 0))
             self._flush()
         except BlockingIOError:
             return Wants.ROOM if self._has_unsent() else Wants.INPUT
         except ssl.SSLError as error:
             self._flush_if_possible()  # an alert that says why
-            raise _error(error, ENDED_EARLY) from error
+            raise translate(error, ENDED_EARLY) from error
         return wants
 
     def _step(self) -> Wants | None:
@@ -161,7 +133,7 @@ class TLSSocket:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
             return Wants.INPUT
-        self._has_shaken = True
+        self._is_established = True
         return None
 
     def recv(self, size: int) -> bytes:
@@ -178,15 +150,15 @@ class TLSSocket:
         if self._early:
             early, self._early = self._early, b""
             return early
-        if not self._has_shaken or (self._error is not None and self._has_ended):
+        if not self._is_established or (self._error is not None and self._has_ended):
             return self._discard(size)
         data = b""
         if not self._peer_has_ended and self._error is None:
             self._feed()
             data = self._decrypt()
         is_over = self._peer_has_ended or self._error is not None
-        # Who gets the last data has to be told that more is to be received: the end.
-        self._take_fed(but=int(bool(data) and is_over))
+        # With the last data the socket must stay readable: the end is still to be received.
+        self._take_fed(leave=int(bool(data) and is_over))
         if data or self._peer_has_ended:
             return data
         raise self._error or BlockingIOError(errno.EAGAIN, "no data")
@@ -215,18 +187,18 @@ class TLSSocket:
         except ssl.SSLZeroReturnError:
             self._peer_has_ended = True
         except ssl.SSLError as error:
-            self._error = _error(error)
+            self._error = translate(error)
         self._flush_if_possible()  # what TLS itself answers: an alert, for example
         if self._error is None and len(self._unsent) + self._outgoing.pending > _MAX_UNSENT:
             self._error = TLSError("it does not read what TLS answers")
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _take_fed(self, *, but: int = 0) -> None:
-        """Take from the kernel what OpenSSL has, ``but`` for so many bytes."""
-        if self._peeked > but:
+    def _take_fed(self, *, leave: int = 0) -> None:
+        """Take from the kernel what OpenSSL has, and leave this many bytes of it there."""
+        if self._peeked > leave:
             with contextlib.suppress(OSError):  # it was reset: the next read says so
-                self.raw.recv(self._peeked - but)
-            self._peeked = but
+                self.raw.recv(self._peeked - leave)
+            self._peeked = leave
 
     def _discard(self, size: int) -> bytes:
         """Throw away what has come, and no more in this turn."""
@@ -241,7 +213,7 @@ class TLSSocket:
             BlockingIOError: there is no room.
             TLSError, OSError: the connection is broken.
         """
-        if self._has_ended or not self._has_shaken:
+        if self._has_ended or not self._is_established:
             raise BrokenPipeError(errno.EPIPE, "TLS has ended, or has not begun")
         sent = 0
         with memoryview(data) as view:
@@ -255,7 +227,7 @@ class TLSSocket:
                 if not sent:
                     raise BlockingIOError(errno.EAGAIN, "no room") from error
             except ssl.SSLError as error:
-                raise _error(error) from error
+                raise translate(error) from error
         return sent
 
     def sendall(self, data: bytes) -> None:
@@ -294,7 +266,7 @@ class TLSSocket:
         Raises:
             OSError: it was reset.
         """
-        if self._has_shaken and not self._has_ended:
+        if self._is_established and not self._has_ended:
             self._send_close_notify()
         self._has_ended = True
         self.raw.shutdown(how)
@@ -311,7 +283,7 @@ class TLSSocket:
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as error:
-            self._error = self._error or _error(error)
+            self._error = self._error or translate(error)
         else:
             self._peer_has_ended = True
         # Unless there is no room: the peer then sees that it is missing.
@@ -319,7 +291,7 @@ class TLSSocket:
 
     def close(self) -> None:
         """Close it; with close_notify if none was sent, and there is room for it."""
-        if self._has_shaken and self.raw.fileno() >= 0:
+        if self._is_established and self.raw.fileno() >= 0:
             with contextlib.suppress(OSError):
                 self.shutdown(socket.SHUT_WR)
         self.raw.close()
@@ -331,63 +303,3 @@ class TLSSocket:
     def settimeout(self, seconds: float | None) -> None:
         """Let an operation wait for that long; 0 does not block, `None` waits indefinitely."""
         self.raw.settimeout(seconds)
-
-
-# ---- what went wrong, in words about the other side --------------------------------------------
-
-# By OpenSSL's number of the error (x509_vfy.h).
-_CERTIFICATE_PROBLEMS = {
-    9: "its certificate is not valid yet",
-    10: "its certificate has expired",
-    18: "its certificate is self-signed",
-    19: "its certificate is signed by a CA that is not trusted here",
-    20: "its certificate is signed by a CA that is not trusted here",
-    21: "its certificate is signed by a CA that is not trusted here",
-    26: "its certificate is for another purpose",
-}
-_UNTRUSTED = (18, 19, 20, 21)
-_WRONG_NAMES = (62, 64)  # of a host, of an IP address
-# OpenSSL's names of errors that plain text in place of TLS causes, by version and length.
-_PLAIN = {
-    "HTTP_REQUEST",
-    "HTTPS_PROXY_REQUEST",
-    "PACKET_LENGTH_TOO_LONG",
-    "RECORD_LAYER_FAILURE",
-    "UNEXPECTED_RECORD",
-    "UNKNOWN_PROTOCOL",
-    "WRONG_VERSION_NUMBER",
-}
-_REASONS = {
-    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it sent no certificate",
-    "UNSUPPORTED_PROTOCOL": "it speaks no TLS from version 1.2 on",
-    "NO_SHARED_CIPHER": "it has no cipher in common",
-}
-
-
-def _error(
-    error: ssl.SSLError, at_end: str = "it ended the connection without close_notify"
-) -> OSError:
-    """Return what went wrong, in words; ``at_end``: those for a FIN where there can be none."""
-    # Python before 3.11.4 has no class of its own for this.
-    if isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING":
-        return TLSError(at_end, is_from_peer=True)
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return TLSError(_certificate_problem(error), is_untrusted=error.verify_code in _UNTRUSTED)
-    reason = error.reason or ""
-    if reason in _PLAIN:
-        return TLSError("it does not speak TLS", is_plain=True)
-    _, is_alert, alert = reason.partition("_ALERT_")
-    if is_alert:
-        return TLSError(f"it refused with the TLS alert {_words(alert)!r}", is_from_peer=True)
-    return TLSError(_REASONS.get(reason) or f"TLS failed: {_words(reason) or error.strerror}")
-
-
-def _certificate_problem(error: ssl.SSLCertVerificationError) -> str:
-    if error.verify_code in _WRONG_NAMES:
-        return "its certificate is for another name"
-    known = _CERTIFICATE_PROBLEMS.get(error.verify_code)
-    return known or f"its certificate cannot be verified: {error.verify_message}"
-
-
-def _words(name: str) -> str:
-    return name.lower().replace("_", " ")

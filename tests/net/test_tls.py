@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from esps_portal.net.tls import RECORD_SIZE, TLSError, TLSSocket, Wants
+from esps_portal.net.tls import RECORD_SIZE, TLSSocket, Wants
+from esps_portal.net.tls_errors import TLSError
 from tests.certificates import Certificates
 from tests.key_updates import key_updates
 from tests.patience import PATIENCE
