@@ -1,8 +1,8 @@
-"""The journal: everything that happened to a portal, in order and bounded.
+"""The journal: everything that happened to a portal, a proxy or a peer, in order and bounded.
 
-It keeps a record of each connection and each request. A record says when it changed, by a number
-that counts all changes. Entries are made from the records when somebody asks for them, so that
-keeping a journal costs each request little.
+It keeps a record of each connection, each request and each exchange. A record says when it changed,
+by a number that counts all changes. Entries are made from the records when somebody asks for them,
+so that keeping a journal costs each request little.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class Journal:
         self.data_sinks: list[DataSink] = []
         self.waiters: Waiters = Waiters()
         self.listeners: tuple[Sequence[object], ...] = self.sinks, self.waiters.waiting
-        self._kept = KeptExchanges(max_calls, max_bytes)
-        self.exchanges: deque[RecordedExchange] = self._kept.exchanges
+        self._kept_exchanges = KeptExchanges(max_calls, max_bytes)
+        self.exchanges: deque[RecordedExchange] = self._kept_exchanges.exchanges
         self.exchange_waiters: Waiters = Waiters()
         self.connection_waiters: Waiters = Waiters()
         self._units = UnitCollector(self._notify_unit)
@@ -88,7 +88,7 @@ class Journal:
         """Forget everything; the next connection is number 1."""
         self._kept_calls.clear()
         self.connections.clear()
-        self._kept.clear()
+        self._kept_exchanges.clear()
         self._accepted = 0
         self.waiters.restart()
         self.exchange_waiters.restart()
@@ -120,7 +120,7 @@ class Journal:
     @property
     def forgotten(self) -> int:
         """How many requests and exchanges are no longer kept."""
-        return self._kept_calls.forgotten + self._kept.forgotten
+        return self._kept_calls.forgotten + self._kept_exchanges.forgotten
 
     # -- what the server notes
 
@@ -157,7 +157,12 @@ class Journal:
         now: float,
         state: str = RECEIVED,
     ) -> RecordedCall:
-        """A request came, or a line that is not one. ``replayed``: the same request came again."""
+        """A request came, or a line that is not one.
+
+        Args:
+            data: the line, without its LF.
+            state: as it is known already: ``replayed`` if the same request came again.
+        """
         number = 0
         if connection is not None:
             number = connection.number
@@ -271,7 +276,7 @@ class Journal:
             transport, remote, connection.number, number, at, order_started=self._order
         )
         connection.requests += number > 0
-        self._kept.add(exchange)
+        self._kept_exchanges.add(exchange)
         return exchange
 
     def sent(
@@ -296,7 +301,7 @@ class Journal:
             if not exchange.order_answered:
                 self._order += 1
                 exchange.order_answered = self._order
-        self._kept.grown(exchange, size)
+        self._kept_exchanges.grown(exchange, size)
         for write in self.data_sinks:
             write(exchange, sender, data, now - self.start)
         if self.sinks:
@@ -314,7 +319,7 @@ class Journal:
         if exchange.ended is not None:
             return
         if self.sinks:
-            self._units.end(exchange, now - self.start)
+            self._units.end(exchange)
         self._order += 1
         exchange.order_ended, exchange.ended = self._order, now - self.start
         exchange.complete = complete or exchange.complete

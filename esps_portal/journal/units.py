@@ -34,7 +34,7 @@ class UnitCollector:
 
     def add_whole(self, exchange: RecordedExchange, sender: str, data: bytes, at: float) -> None:
         """Pass on a datagram or a frame of one side, after bytes before it that are not a unit."""
-        self.end(exchange, at)
+        self.end(exchange)
         while len(data) > MAX_SIDE:
             self._emit(RecordedUnit(exchange, sender, data[:MAX_SIDE], continues=True), at)
             data = data[MAX_SIDE:]
@@ -44,7 +44,7 @@ class UnitCollector:
         """Add bytes of one side."""
         unit = self._units.get(exchange)
         if unit is not None and unit.sender != sender:
-            self.end(exchange, at)
+            self.end(exchange)
             unit = None
         if unit is None:
             unit = self._units[exchange] = _Unit(sender, at, bytearray())
@@ -69,7 +69,7 @@ class UnitCollector:
         """Forget the units that go on: nobody records them any more."""
         self._units.clear()
 
-    def end(self, exchange: RecordedExchange, at: float) -> None:  # noqa: ARG002 - like `add`
+    def end(self, exchange: RecordedExchange) -> None:
         """End the unit that is being collected, if there is one."""
         unit = self._units.pop(exchange, None)
         if unit is not None:

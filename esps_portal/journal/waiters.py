@@ -136,15 +136,16 @@ class Waiters:
 
     def abandon(self) -> None:
         """End every wait: what happens from now on is about others."""
-        waiting = self.waiting.copy()
-        self.waiting.clear()
-        for waiter in waiting:
+        for waiter in self.waiting:
             waiter.is_abandoned = True
-            waiter.met()
+        self._end_all()
 
     def end(self) -> None:
         """End every wait: nothing more will happen."""
         self._has_ended = True
+        self._end_all()
+
+    def _end_all(self) -> None:
         waiting = self.waiting.copy()
         self.waiting.clear()
         for waiter in waiting:

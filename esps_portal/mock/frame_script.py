@@ -87,7 +87,7 @@ class FrameScript:
         self.unexpected.clear()
         self.failures.clear()
         self._running.clear()
-        for stub in self._lasting():
+        for stub in self._lasting_stubs():
             stub.used = 0
 
     # -- what is to be done
@@ -113,7 +113,7 @@ class FrameScript:
         lasting = self.lasting.get((connection.transport, frame))
         return None if lasting is None else lasting.take().steps(frame)
 
-    def _lasting(self) -> list[FrameStub]:
+    def _lasting_stubs(self) -> list[FrameStub]:
         return [*self.lasting.values(), *([] if self.greeting is None else [self.greeting])]
 
     def closed(self, connection: Hashable) -> None:
@@ -135,7 +135,7 @@ class FrameScript:
         self, conversation: ScriptedConversation, connection: Hashable, request: bytes = b""
     ) -> list[AnswerStep]:
         self._running[connection] = conversation
-        return conversation.take_actions(request)
+        return conversation.take_steps(request)
 
     # -- what was not expected
 

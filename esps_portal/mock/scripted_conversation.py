@@ -77,7 +77,7 @@ class ScriptedConversation:
         step = None if self.is_over else self.steps[self.done]
         return step if isinstance(step, Expect) else None
 
-    def take_actions(self, request: bytes = b"") -> list[AnswerStep]:
+    def take_steps(self, request: bytes = b"") -> list[AnswerStep]:
         """Return the steps up to the next expected frame, and count them as done.
 
         Args:
