@@ -58,7 +58,7 @@ class ClientHandler:
         # Faults that have struck before the connection was set up; performed later.
         self._due: list[Fault] = []
         self._scope = trio.CancelScope()
-        self._first = FirstEnd()
+        self._first_end = FirstEnd()
 
     @property
     def deadline(self) -> float:
@@ -96,7 +96,7 @@ class ClientHandler:
         """
         await self._client.turns.opening.begin()
         if self._accepted.is_refused:
-            self._first.note(self._name, "fin")
+            self._first_end.note(self._name, "fin")
             await end_with_fin(self._client, LINGER)
             return False
         problem = self._accepted.certificate_problem
@@ -104,7 +104,7 @@ class ClientHandler:
             await open_stream(self._client, problem, seconds=HANDSHAKE, linger=LINGER)
         except HandshakeError as error:
             self._accepted.on_failed_handshake(error.reason)
-            self._first.note(*error.first_end(self._name))
+            self._first_end.note(*error.first_end(self._name))
             return False
         return True
 

@@ -81,11 +81,11 @@ class DatagramSocket:
         # Whether there is anything to read beside the datagram.
         self._has_ancillary = HAS_ANCILLARY and (self.takes_groups or wants_ttl)
         self._make_sender = sender_with_ttl if wants_ttl else sender_of
-        # What reads a datagram, and its arguments.
+        # The method of the socket that reads a datagram, and its arguments.
         self._receive: Callable[..., tuple[Any, ...]] = sock.recvfrom
-        self._most: tuple[int, ...] = (_MAX_DATAGRAM,)
+        self._receive_args: tuple[int, ...] = (_MAX_DATAGRAM,)
         if self._has_ancillary:
-            self._receive, self._most = sock.recvmsg, (_MAX_DATAGRAM, _MAX_ANCILLARY)
+            self._receive, self._receive_args = sock.recvmsg, (_MAX_DATAGRAM, _MAX_ANCILLARY)
         # Datagrams of a flood that were read and not handled yet.
         self._queue: FairQueue[tuple[bytes, Sender]] = FairQueue()
         # What is sent while `hold` is in force, and to whom: to an address, where that is enough.
@@ -249,7 +249,7 @@ class DatagramSocket:
     def _read_waiting(self) -> list[tuple[Any, ...]]:
         """Return the result of each read, until nothing more waits."""
         found: list[tuple[Any, ...]] = []
-        reading = starmap(self._receive, repeat(self._most, _MAX_READS))
+        reading = starmap(self._receive, repeat(self._receive_args, _MAX_READS))
         while True:
             try:
                 found.extend(reading)  # what is read before an error stays

@@ -97,19 +97,19 @@ class _Attempt:
     _failed: Exception | None = None
 
     def begin(self) -> None:
-        """Send the SYN, say; `result` has what came of it."""
+        """Begin to connect: over TCP, send the SYN. `result` reports what became of it."""
         try:
             self._socket.connect(self._address)
         except BlockingIOError:
             self._is_under_way = True
-        except Exception as error:  # noqa: BLE001 - raised to the one who has begun it
+        except Exception as error:  # noqa: BLE001 - `result` raises it
             self._failed = error
 
     async def result(self) -> None:
-        """Return once it is connected.
+        """Wait until it is connected.
 
         Raises:
-            OSError: it cannot be.
+            OSError: it cannot be connected.
         """
         if self._failed is not None:
             raise self._failed

@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import trio
 
-# Seconds. One that takes long before it can begin, such as to resolve a name, does not stop all.
+# Seconds that a connection waits for those before it: one that takes long before it can begin, such
+# as to resolve a name, must not stop all others.
 _TIMEOUT = 1.0
 
 
@@ -39,7 +40,7 @@ class DialOrder:
     def begin_ready(self) -> None:
         """Begin those that are ready, up to the first one that is not."""
         places = self._places
-        while places and places[0].is_over:
+        while places and places[0].is_ready:
             places.popleft().begin_now()
 
 
@@ -48,20 +49,23 @@ class DialPlace:
 
     def __init__(self, order: DialOrder) -> None:
         self._order = order
+        # What `begin` was given, until that is called.
         self._connect: Callable[[], None] | None = None
+        # Whether it has begun, or never will.
         self._has_left = False
-        # Set once it has begun; made by one that has to wait.
+        # Set once it has begun; made only if it has to wait.
         self._begun: trio.Event | None = None
 
     @property
-    def is_over(self) -> bool:
-        """Whether those after it need not wait for it: it is ready to begin, or has left."""
+    def is_ready(self) -> bool:
+        """Whether those after it need not wait for it: it can begin, or has left."""
         return self._has_left or self._connect is not None
 
     async def begin(self, connect: Callable[[], None]) -> None:
         """Call ``connect`` once all before it have begun or left; return when it was called.
 
-        Whoever makes it possible calls it, so that many do not need a pass of the loop each.
+        The task that makes this possible calls it, so that many connections do not need a pass of
+        the loop each.
 
         Args:
             connect: must not raise.

@@ -13,8 +13,8 @@ from typing import Literal, Protocol
 
 import trio
 
-#: What has come: a RST or the like; a FIN, or the end of both directions.
-End = Literal["error", "fin"]
+#: How the peer has ended: with a RST or the like; with a FIN, or both directions have ended.
+PeerEnd = Literal["error", "fin"]
 
 # Seconds between two checks where nothing wakes us (own choice): no test notices, and a thousand
 # connections cost a core a tenth of its time.
@@ -24,7 +24,7 @@ _INTERVAL = 0.05
 class ErrorWatch(Protocol):
     """Waits for the end of one socket, which it does not read."""
 
-    async def wait(self, *, for_fin: bool) -> End:
+    async def wait(self, *, for_fin: bool) -> PeerEnd:
         """Wait for an error or, if that is wanted, a FIN.
 
         Once both directions have ended with FIN, that is reported though it is not wanted.
@@ -46,7 +46,7 @@ class EpollWatch:
         self._poll = select.epoll()
         self._poll.register(self._descriptor, 0)
 
-    async def wait(self, *, for_fin: bool) -> End:
+    async def wait(self, *, for_fin: bool) -> PeerEnd:
         """Wait for an error or, if that is wanted, a FIN."""
         try:
             # With no events asked for, epoll reports errors only (epoll_ctl(2)).
@@ -74,16 +74,17 @@ class PollingWatch:
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
 
-    async def wait(self, *, for_fin: bool) -> End:
+    async def wait(self, *, for_fin: bool) -> PeerEnd:
         """Wait for an error or, if that is wanted, a FIN."""
         while True:
             await trio.sleep(_INTERVAL)
             if self._socket.fileno() < 0:
                 raise trio.ClosedResourceError
-            if (end := self._ask(for_fin=for_fin)) is not None:
+            if (end := self._check(for_fin=for_fin)) is not None:
                 return end
 
-    def _ask(self, *, for_fin: bool) -> End | None:
+    def _check(self, *, for_fin: bool) -> PeerEnd | None:
+        """Return how the peer has ended, without waiting; ``None``: it has not."""
         if hasattr(select, "poll"):
             poll = select.poll()
             poll.register(self._socket, 0)  # errors and the end of both directions (poll(2))

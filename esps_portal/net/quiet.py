@@ -14,10 +14,10 @@ import trio
 AT_MOST = 0.05
 #: Turns of the loop in which what has come is accepted, read and answered, however long they take.
 TURNS = 20
-#: Seconds, for what is busy besides. On a machine that is busy a thread that looks for the address
-#: of a name takes longer; a server that answers no connect must not hold up the caller.
+#: Seconds for what else may go on (``is_busy``). On a busy machine a thread that resolves a name
+#: takes longer than the above; a server that answers no connect must not hold up the caller.
 BUSY_AT_MOST = 0.5
-# Seconds between two looks at it.
+# Seconds between two checks of ``is_busy``.
 _MOMENT = 0.001
 
 
@@ -33,8 +33,8 @@ async def become_quiet(is_busy: Callable[[], bool] = _never) -> None:
     for.
 
     Args:
-        is_busy: whether something goes on that has to end before all is read that has come, such as
-            a connect; it is waited for for at most half a second.
+        is_busy: whether something goes on, such as a connect, that has to end before everything
+            that has come can be read. This waits for its end for at most half a second.
     """
     await _until_blocked()
     if is_busy():
@@ -50,6 +50,6 @@ async def _until_blocked() -> None:
     with trio.move_on_after(AT_MOST) as bound:
         await wait_all_tasks_blocked()
     if bound.cancelled_caught:
-        # On a machine that is busy all of that time may have been other processes'.
+        # On a busy machine other processes may have had all of that time.
         for _ in range(TURNS):
             await trio.lowlevel.checkpoint()

@@ -11,8 +11,8 @@ import trio
 from esps_portal.net.stream import end_with_fin
 from esps_portal.net.watched_stream import WatchedStream
 
-#: Seconds for which a side's input is discarded after FIN, so that no RST overtakes the last bytes
-# (default of `Limits.linger`).
+#: Seconds for which a side's input is discarded after FIN, so that no RST overtakes the last bytes:
+#: the default of `Limits.linger`.
 LINGER = 1.0
 #: Seconds that a client's TLS handshake may take: the default of `AcceptPolicy.handshake`.
 HANDSHAKE = 10.0

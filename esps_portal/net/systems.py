@@ -5,8 +5,8 @@ Where a system lacks something, this is done instead:
 ==============================  ==================================================================
 what is missing                 what is done
 ==============================  ==================================================================
-an ``epoll``                    `net.error_watch` asks the socket in turns; `net.poller` has none,
-                                and each connection keeps its task
+an ``epoll``                    `net.error_watch` checks the socket at intervals; there is no
+                                `net.poller`, and each connection keeps its task
 ``poll(2)`` (Windows)           ``select``
 ``TIOCOUTQ`` (all but Linux)    what is not acknowledged is unknown, and counts as nothing
 ``TCP_USER_TIMEOUT``            the kernel's own bound holds
@@ -42,12 +42,13 @@ _TCP_INFO: int | None = getattr(socket, "TCP_INFO", None) if sys.platform == "li
 _BYTES_ACKED = slice(120, 128)
 # struct linger: two ints; two unsigned shorts in <winsock2.h>. On, and no time: RST.
 _RESET = struct.pack("HH" if sys.platform == "win32" else "ii", 1, 0)
-# There SO_REUSEADDR would let any program take the port of one that listens, and a port is free
-# at once anyway; this option keeps others out ("Using SO_REUSEADDR and SO_EXCLUSIVEADDRUSE").
+# Windows alone has it. SO_REUSEADDR would there let any program take the port of one that listens,
+# and a port is free at once anyway; this option keeps others out (Microsoft's "Using SO_REUSEADDR
+# and SO_EXCLUSIVEADDRUSE").
 _EXCLUSIVE: int | None = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
 _TCP_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 _TCP_NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-# The largest int of C, which an option of a socket is: as milliseconds 24 days.
+# An option of a socket is an int of C, and this is the largest: in milliseconds, 24 days.
 _MAX_INT = 2**31 - 1
 # Bytes (own choice): four times what a writer has ready, so that a peer that reads never waits. The
 # kernel would take 4 MB for each (tcp_wmem in tcp(7)).
@@ -55,7 +56,7 @@ _UNSENT = 262_144
 # Bytes (own choice): room for the 5,000 datagrams that a quick sender sends in 25 ms. The kernel
 # takes no memory until they come, and 768 bytes for a short one then.
 _RECEIVED = 1 << 22
-#: Whether sockets tell more of a datagram than its sender.
+#: Whether sockets report more about a datagram than its sender.
 HAS_ANCILLARY: bool = hasattr(socket.socket, "recvmsg") and hasattr(socket.socket, "sendmsg")
 #: struct in_pktinfo, which Linux and macOS have alike: ip(7), <netinet/in.h>. Python has a name for
 #: its number from 3.14 on; `None`: the system has none, or another one.

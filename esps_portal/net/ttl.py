@@ -25,7 +25,7 @@ _KINDS = {
 
 
 def ask_for_ttl(sock: socket.socket) -> None:
-    """Have the kernel tell the TTL of each datagram, where it can."""
+    """Have the kernel report the TTL of each datagram, where it can."""
     if sock.family == socket.AF_INET6:
         with contextlib.suppress(OSError, AttributeError):
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)

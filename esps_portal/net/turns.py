@@ -2,7 +2,7 @@
 
 A pass of trio's loop runs every task that is ready. There may be thousands, each with a millisecond
 of work, and everybody else waits for all of it. So a task waits for its turn before work that any
-stranger can cause as often as he likes.
+stranger can cause as often as they like.
 
 No task hands out the turns: the first one of a pass that gets its turn releases the next ones, for
 the next pass. So one thing is only guessed: which tasks run in the same pass. The guess is wrong
@@ -28,7 +28,8 @@ from esps_portal.clock import monotonic
 TURNS_SECONDS = 0.002
 #: Turns in a pass, at the most.
 TURNS_AT_ONCE = 64
-#: The same of what has come: whoever asks little waits for nothing else, so it has most of a pass.
+#: The same two limits for reading what has come: it gets most of a pass, since a client that asks
+#: little waits for nothing else.
 INPUT_SECONDS = 0.01
 INPUT_AT_ONCE = 256
 
@@ -129,12 +130,13 @@ class Turns:
 class ConnectionTurns:
     """What the connections of a server wait for; each kind of work has its own time of a pass.
 
-    So a newcomer does not wait for all who have much to say, nor who asks little for all newcomers.
+    So a new client does not wait for all those that send much, and a client that asks little does
+    not wait for all new ones.
 
     Attributes:
-        opening: before a connection begins, and before more are accepted.
-        input: before something is read that has come, or an end is acted on.
-        work: before one goes on that has read or answered for long.
+        opening: waited for before a connection begins, and before more are accepted.
+        input: before a connection is read, or its end is acted on.
+        work: before a connection that has read or answered for long goes on.
     """
 
     opening: Turns = attrs.field(factory=Turns)

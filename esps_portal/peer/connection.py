@@ -62,13 +62,13 @@ class PeerHandler(ClientHandler):
         self._reading = trio.CancelScope()
         self._incoming = Incoming()
         self._lane: Lane | None = None
-        self._ends = Ends(self._first)
+        self._ends = Ends(self._first_end)
         self._is_deaf = False
         self._is_recorded = False
 
     def shut_down(self) -> None:
         """Read nothing more; what has come is answered, and FIN follows."""
-        self._first.note(PEER, "fin")
+        self._first_end.note(PEER, "fin")
         self._reading.cancel()
 
     async def run(self) -> None:
@@ -94,7 +94,7 @@ class PeerHandler(ClientHandler):
         now = trio.current_time()
         self._units.closed(now)
         self._answerer.closed()
-        self._on_closed(*(self._first.found or (PEER, "rst")), now)
+        self._on_closed(*(self._first_end.found or (PEER, "rst")), now)
 
     def push(self, steps: Iterable[SendFrames]) -> None:
         """Send unsolicited frames, after the answers to the frames that have come."""
@@ -142,7 +142,7 @@ class PeerHandler(ClientHandler):
                 with trio.move_on_after(IDLE):
                     await self._client.until_fin()
                 if not self._client.is_broken:
-                    self._first.note(CLIENT, "fin")
+                    self._first_end.note(CLIENT, "fin")
             self._incoming.end()
             await self._client.until_broken()
         except trio.BrokenResourceError:
@@ -160,11 +160,11 @@ class PeerHandler(ClientHandler):
                         await self._client.turns.work.next()
                     since = trio.current_time()
                 if not self._take(data[start : start + _AT_ONCE]):
-                    self._first.note(PEER, "fin")
+                    self._first_end.note(PEER, "fin")
                     return
                 if not self._incoming.has_room:
                     await self._client.while_unbroken(self._incoming.until_room)
-        self._first.note(CLIENT, "fin")
+        self._first_end.note(CLIENT, "fin")
         self._client.has_ended = True
         now = trio.current_time()
         self._put(self._units.finish(now), now)
@@ -223,7 +223,7 @@ class PeerHandler(ClientHandler):
             self._discard()
             self._serving.cancel()
         elif how == "half-close":
-            self._first.note(PEER, "fin")
+            self._first_end.note(PEER, "fin")
             self._discard()
             with contextlib.suppress(trio.BrokenResourceError):
                 self._client.send_eof()
@@ -242,6 +242,6 @@ class PeerHandler(ClientHandler):
 
     def _note_broken(self) -> None:
         """End: the client has reset the connection."""
-        self._first.note(CLIENT, "rst")
+        self._first_end.note(CLIENT, "rst")
         self._client.is_broken = True
         self._serving.cancel()

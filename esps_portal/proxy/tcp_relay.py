@@ -112,7 +112,7 @@ class Relay(ClientHandler):
         now = trio.current_time()
         self._on_closed()
         self._units.closed(now, gracefully=gracefully)
-        self._observer.closed(*(self._first.found or (PROXY, "rst")), now)
+        self._observer.closed(*(self._first_end.found or (PROXY, "rst")), now)
 
     # -- age
 
@@ -242,14 +242,14 @@ class Relay(ClientHandler):
         """End as a fault says; what comes before that on the way to the side has left."""
         side = direction.sink
         if how in ("close", "reset"):
-            self._first.note(PROXY, "fin" if how == "close" else "rst")
+            self._first_end.note(PROXY, "fin" if how == "close" else "rst")
             self._fault_end = self._fault_end or FaultEnd(how, side)
             if self._directions is not None:
                 self._directions.up.lane.discard()
                 self._directions.down.lane.discard()
             self._both.cancel()
         elif how == "half-close":
-            self._first.note(PROXY, "fin")
+            self._first_end.note(PROXY, "fin")
             direction.lane.discard()
             with contextlib.suppress(trio.BrokenResourceError):
                 side.send_eof()
@@ -264,4 +264,4 @@ class Relay(ClientHandler):
                 self._directions.up.reading.cancel()
 
     def _note(self, side: WatchedStream, how: str) -> None:
-        self._first.note(CLIENT if side is self._client else self._server_name, how)
+        self._first_end.note(CLIENT if side is self._client else self._server_name, how)
