@@ -77,6 +77,10 @@ class Quit:
     tag: bytes
 
 
+#: What `ServerConnection.read` returns; see there. ``None``: nothing is to be done.
+ReadOutcome = Request | Reply | Notice | Cancel | Quit | None
+
+
 class ServerConnection:
     """The state of one TCP connection.
 
@@ -165,7 +169,7 @@ class ServerConnection:
             requests = list(takewhile(lambda request: request[0] not in self._calls, requests))
         return requests
 
-    def read(self, line: LineEvent) -> Request | Reply | Notice | Cancel | Quit | None:
+    def read(self, line: LineEvent) -> ReadOutcome:
         """Return what to do about the next of `lines`."""
         if type(line) is not bytes:
             return self._read_too_long(line)  # type: ignore[arg-type]  # mypy: type() is exact
@@ -272,7 +276,7 @@ class ServerConnection:
         for call in [call for call in self._calls.values() if call is not None]:
             self._cancel(call)
 
-    def _read_verb(self, request: Request) -> Request | Reply | Notice | Cancel | Quit | None:
+    def _read_verb(self, request: Request) -> ReadOutcome:
         verb = request.verb
         if verb not in VERBS:
             return self._reject(request.tag, "unknown-verb", unknown_verb_text(verb))

@@ -26,10 +26,10 @@ from esps_portal.protocol.received_lines import (
     plain_to_line,
     plain_to_request,
 )
-from esps_portal.protocol.server_connection import Cancel, ServerConnection
+from esps_portal.protocol.server_connection import Cancel, ReadOutcome, ServerConnection
 from esps_portal.server.call_tasks import CallTasks, ConnectionCaller
 from esps_portal.server.observer import ConnectionObserver, PortalExchange
-from esps_portal.server.outcomes import Outcomes
+from esps_portal.server.outcomes import LineOutcome, Outcomes
 from esps_portal.server.reply_writer import ReplyWriter
 from esps_portal.services.dispatcher import Dispatcher
 
@@ -182,7 +182,7 @@ class Answerer:
         line = next(self._protocol.lines, None)
         if line is None:
             return
-        outcome = self._read(line)
+        outcome: ReadOutcome | LineOutcome = self._read(line)
         if isinstance(outcome, Request):
             outcome = self._portal.answer(outcome, self._caller)
         if isinstance(outcome, Reply) and isinstance(line, bytes):
@@ -193,7 +193,7 @@ class Answerer:
         else:
             self.outcomes.carry_out_soon(outcome, self._note(line, self._protocol.parsed))
 
-    def _read(self, line: LineEvent) -> object:
+    def _read(self, line: LineEvent) -> ReadOutcome:
         """Ask the protocol what to do about a line."""
         outcome = self._protocol.read(line)
         request = self._protocol.parsed
@@ -225,7 +225,7 @@ class Answerer:
     async def _answer_watched(self, line: LineEvent) -> None:
         """Answer a line that a fault may strike, or that listeners are notified of at once."""
         await self._take_turn_of_cancel(line)
-        outcome = self._read(line)
+        outcome: ReadOutcome | LineOutcome = self._read(line)
         exchange = self._note(line, self._protocol.parsed)
         try:
             if isinstance(outcome, Request):

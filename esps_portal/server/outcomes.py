@@ -18,8 +18,13 @@ from esps_portal.server.endings import EndReason
 from esps_portal.server.observer import PortalExchange
 from esps_portal.server.reply_writer import ReplyWriter
 from esps_portal.services.call import Call
+from esps_portal.services.dispatcher import Outcome
 from esps_portal.services.replies import busy_reply
 from esps_portal.services.service import CloseAfter
+
+#: What is to be done about a line: what the portal answers to a request, or what the protocol
+#: demands without asking it; `None`: nothing.
+LineOutcome = Outcome | Notice | Cancel | Quit | None
 
 
 @attrs.define(eq=False)
@@ -38,7 +43,7 @@ class Outcomes:
     _replies: ReplyWriter
     _calls: CallTasks
     _max_wait: float = attrs.field(kw_only=True)
-    pending: tuple[object, PortalExchange] | None = attrs.field(default=None, init=False)
+    pending: tuple[LineOutcome, PortalExchange] | None = attrs.field(default=None, init=False)
     nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     # A CANCEL and a QUIT, which are answered once other calls have ended.
     _cancelling: tuple[Cancel, PortalExchange] | None = attrs.field(default=None, init=False)
@@ -55,7 +60,7 @@ class Outcomes:
             (outcome, exchange), self.pending = self.pending, None
             await self.carry_out(outcome, exchange)
 
-    def carry_out_soon(self, outcome: object, exchange: PortalExchange) -> None:
+    def carry_out_soon(self, outcome: LineOutcome, exchange: PortalExchange) -> None:
         """Do what `carry_out` does, or leave it to a task if something has to be waited for."""
         if isinstance(outcome, Reply | Notice):
             line = outcome.encode()
@@ -70,7 +75,7 @@ class Outcomes:
                 self.begin_cancel(outcome, exchange)
             self.pending = outcome, exchange
 
-    async def carry_out(self, outcome: object, exchange: PortalExchange) -> None:
+    async def carry_out(self, outcome: LineOutcome, exchange: PortalExchange) -> None:
         """Send a reply, start a call, or wait for the end of other calls."""
         if isinstance(outcome, Call) and self._calls.is_full:
             # Others have begun since it was admitted.
