@@ -1,4 +1,4 @@
-"""What functions return that is for a ``with`` statement only, and says so where none enters it."""
+"""Context managers that say what to write if they are used without a ``with`` statement."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Never, ParamSpec, TypeVar
 
+from esps_portal.no_attributes import NoAttributes
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -17,7 +18,7 @@ _Value = TypeVar("_Value")
 _Arguments = ParamSpec("_Arguments")
 
 
-class _Block:
+class _Block(NoAttributes):
     """What the blocks have in common: any other use of one is an error that says what to write.
 
     Args:
@@ -31,7 +32,7 @@ class _Block:
         self._is_entered = False
 
     def _enter_once(self) -> None:
-        """Note that it begins, for one that cannot begin a second time."""
+        """Note that the block begins; it cannot begin a second time."""
         if self._is_entered:
             raise RuntimeError(f"this block was entered before: write {self._statement} again")
         self._is_entered = True
@@ -39,13 +40,10 @@ class _Block:
     def __repr__(self) -> str:
         return f"<{self._usage}>"
 
-    if not TYPE_CHECKING:  # a type checker finds these by itself
+    def _how_to_get(self, name: str) -> str:  # noqa: ARG002 - it has none
+        return self._usage
 
-        def __getattr__(self, name: str) -> Never:
-            __tracebackhide__ = True  # an AttributeError may be a bug of ours, but not here
-            if name.startswith("_"):  # asked for by copy and the like, maybe before `__init__`
-                raise AttributeError(name)
-            raise AttributeError(self._usage, name=name, obj=self)
+    if not TYPE_CHECKING:  # a type checker finds these by itself
 
         def __iter__(self) -> Never:
             raise TypeError(self._usage)

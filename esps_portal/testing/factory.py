@@ -1,10 +1,11 @@
-"""What the fixtures are that start servers: to be called first, and not used as a server."""
+"""The fixtures that start servers: each is to be called, and is no server itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, Never, ParamSpec, TypeVar
+from typing import Generic, ParamSpec, TypeVar
 
+from esps_portal.no_attributes import NoAttributes
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -13,8 +14,8 @@ _Arguments = ParamSpec("_Arguments")
 _Started = TypeVar("_Started")
 
 
-class Factory(Generic[_Arguments, _Started]):
-    """A function that starts a server, which says so to who uses it as one.
+class Factory(NoAttributes, Generic[_Arguments, _Started]):
+    """A function that starts a server. Used as if it were the server, it says how to start one.
 
     Args:
         start: the function.
@@ -32,15 +33,10 @@ class Factory(Generic[_Arguments, _Started]):
     def __repr__(self) -> str:
         return f"<call it: {self._example}>"
 
-    if not TYPE_CHECKING:  # a type checker finds this by itself
-
-        def __getattr__(self, name: str) -> Never:
-            __tracebackhide__ = True  # an AttributeError may be a bug of ours, but not here
-            if name.startswith("_"):  # asked for by copy and the like, maybe before `__init__`
-                raise AttributeError(name)
-            server, _, call = self._example.partition(" = ")
-            fixture = call.partition("(")[0]
-            raise AttributeError(
-                f"{fixture} has no {name!r}: it starts a {server}; write {self._example},"
-                f" then {server}.{name}"
-            )
+    def _how_to_get(self, name: str) -> str:
+        server, _, call = self._example.partition(" = ")
+        fixture = call.partition("(")[0]
+        return (
+            f"{fixture} has no {name!r}: it starts a {server}; write {self._example},"
+            f" then {server}.{name}"
+        )

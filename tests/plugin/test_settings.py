@@ -164,7 +164,7 @@ def test_a_suite_without_portal_imports_nothing_heavy(pytester: pytest.Pytester)
     pytester.makepyfile("def test_nothing(): pass")
     result = run(pytester, "-s")
     result.assert_outcomes(passed=1)
-    ours = [".exports", ".given_numbers", ".testing"]
+    ours = [".exports", ".given_numbers", ".no_attributes", ".testing"]
     plugin = (
         "calls_between_tests",
         "factory",
