@@ -70,6 +70,25 @@ class DatagramCaller(Caller):
         return self.remembered is not None
 
 
+@attrs.define(eq=False)
+class _Task:
+    """The task of one call.
+
+    Attributes:
+        service: its name, for the log.
+        scope: cancels the call.
+        is_aborted: the call ends without an answer.
+        is_closed: the socket is closed.
+        is_left_behind: the log says already that the call ignores its cancellation.
+    """
+
+    service: bytes
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    is_aborted: bool = False
+    is_closed: bool = False
+    is_left_behind: bool = False
+
+
 class DatagramCalls:
     """Runs calls as tasks; a cancelled one counts until its task has ended.
 
@@ -86,69 +105,67 @@ class DatagramCalls:
         self._protocol = protocol
         self._limits = limits
         self._deliver = deliver
-        self._running: dict[trio.CancelScope, bytes] = {}
-        # Calls that end without an answer, and calls whose socket is closed.
-        self._aborted: set[trio.CancelScope] = set()
-        self._closed: set[trio.CancelScope] = set()
-        # Calls of which the log already says that they ignore their cancellation.
-        self._left: set[trio.CancelScope] = set()
+        self._tasks: set[_Task] = set()
         self._one_ended = trio.lowlevel.ParkingLot()
 
     def __len__(self) -> int:
-        return len(self._running)
+        return len(self._tasks)
 
     def begin(self, call: Call, caller: DatagramCaller, nursery: trio.Nursery) -> None:
         """Start the task of a call."""
-        scope = trio.CancelScope()
-        self._running[scope] = call.service_name
-        nursery.start_soon(self._run, call, caller, scope)
+        task = _Task(call.service_name)
+        self._tasks.add(task)
+        nursery.start_soon(self._run, call, caller, task)
 
     async def end(self) -> None:
         """Return when all have ended; what does not end within the drain is refused."""
         with trio.move_on_after(self._limits.drain):
-            await self._until_ended(self._running.keys())
-        await self._cancel(self._running.keys())
+            await self._until_ended(self._tasks)
+        await self._cancel(self._tasks)
 
     async def close(self) -> None:
         """Cancel every call, since the socket is closed; return as `abort`, also if cancelled."""
-        if self._running:
-            self._closed |= set(self._running)
+        if self._tasks:
+            for task in self._tasks:
+                task.is_closed = True
             with trio.CancelScope(shield=True):
                 await self.abort()
 
     async def abort(self) -> None:
         """Cancel every call without an answer; return when all have ended, within a bound."""
         # Not the calls that come meanwhile: they might never end.
-        aborted = set(self._running)
-        self._aborted |= aborted
+        aborted = set(self._tasks)
+        for task in aborted:
+            task.is_aborted = True
         await self._cancel(aborted)
 
-    async def _cancel(self, calls: AbstractSet[trio.CancelScope]) -> None:
+    async def _cancel(self, tasks: AbstractSet[_Task]) -> None:
         """Cancel calls and wait for their end; log those that ignore it, and leave them behind."""
-        for scope in set(calls):
-            scope.cancel()
+        for task in tasks:
+            task.scope.cancel()
         with trio.move_on_after(CANCELLED) as waiting:
-            await self._until_ended(calls)
+            await self._until_ended(tasks)
         if waiting.cancelled_caught:
-            left = self._running.keys() & calls - self._left
-            self._left |= left
+            left = [task for task in self._tasks & tasks if not task.is_left_behind]
+            for task in left:
+                task.is_left_behind = True
             if left:
                 message = "calls over UDP are left behind, which ignore cancellation: %s"
-                log.warning(message, service_names(self._running[scope] for scope in left))
+                log.warning(message, service_names(task.service for task in left))
 
-    async def _until_ended(self, calls: AbstractSet[trio.CancelScope]) -> None:
-        while not calls.isdisjoint(self._running.keys()):
+    async def _until_ended(self, tasks: AbstractSet[_Task]) -> None:
+        while not tasks.isdisjoint(self._tasks):
             await self._one_ended.park()
 
-    async def _run(self, call: Call, caller: DatagramCaller, scope: trio.CancelScope) -> None:
+    async def _run(self, call: Call, caller: DatagramCaller, task: _Task) -> None:
         remembered = caller.remembered
         assert remembered is not None  # noqa: S101 - `reserve` is asked before any task is made
-        scope.deadline = trio.current_time() + self._limits.window
+        task.scope.deadline = trio.current_time() + self._limits.window
         try:
-            replies = await self._replies(call, scope)
+            replies = await self._replies(call, task)
             now = trio.current_time()
             reply = self._protocol.finish(remembered, replies, now)
-            if scope not in self._aborted:
+            if not task.is_aborted:
                 self._deliver(reply, caller, now)
         except trio.Cancelled:
             # The socket was closed, but the call stays remembered: the request may come again.
@@ -159,13 +176,10 @@ class DatagramCalls:
         finally:
             if caller.exchange is not None:
                 caller.exchange.end(ABORTED)  # where nothing was sent that said otherwise
-            self._running.pop(scope, None)
-            self._aborted.discard(scope)
-            self._closed.discard(scope)
-            self._left.discard(scope)
+            self._tasks.discard(task)
             self._one_ended.unpark_all()
 
-    async def _replies(self, call: Call, scope: trio.CancelScope) -> list[Reply]:
+    async def _replies(self, call: Call, task: _Task) -> list[Reply]:
         """Run a call; return the lines of its reply, or the error that cuts it short."""
         replies: list[Reply] = []
         room = self._limits.max_datagram
@@ -182,10 +196,10 @@ class DatagramCalls:
             await trio.lowlevel.checkpoint()
 
         call.send = collect
-        with scope:
+        with task.scope:
             replies.append(await call.run())
-        if scope.cancelled_caught:
-            is_closing = self._protocol.closing or scope in self._closed
+        if task.scope.cancelled_caught:
+            is_closing = self._protocol.closing or task.is_closed
             replies.append(_cut_short(call.tag, is_closing=is_closing))
         if room < 0:
             # Even if the service has caught the error.
