@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import trio
 
-# Seconds that a connection waits for those before it: one that takes long before it can begin, such
-# as to resolve a name, must not stop all others.
+# Seconds that a connection waits for those before it: one that takes long, to resolve a name for
+# example, must not stop all others.
 _TIMEOUT = 1.0
 
 

@@ -24,11 +24,12 @@ class Connector:
     """Makes the connection to the upstream that belongs to a client's.
 
     Attributes:
-        connection: the client's, in the journal.
-        inbound: the same, as loops are detected by it.
-        turns: of both connections.
-        tls: what it needs to speak TLS with the upstream; `None`: it does not.
-        place: when it may begin; `None`: at once.
+        connection: what the journal has of the client's connection.
+        inbound: the client's connection, to detect loops.
+        turns: those that both connections wait for.
+        silence: of the network, for the connection to the upstream.
+        tls: the context for TLS with the upstream; `None`: the upstream speaks none.
+        place: its place in the order of connects; `None`: it begins at once.
     """
 
     state: ProxyState
@@ -40,7 +41,7 @@ class Connector:
     place: DialPlace | None
 
     async def connect(self) -> WatchedStream | None:
-        """Connect; record it if that fails."""
+        """Return the connection to the upstream; `None` if that fails, which is recorded."""
         self.state.connecting += 1
         try:
             return await self._connect()
@@ -54,7 +55,7 @@ class Connector:
         return None
 
     def leave(self) -> None:
-        """Let the connections after it begin, if this one has not."""
+        """Let the connections after this one begin, whether it has begun or not."""
         if self.place is not None:
             self.place.leave()
 
@@ -62,8 +63,8 @@ class Connector:
         """Connect over TCP, and TLS where it is wanted.
 
         Raises:
-            DialError: nobody answers there, or what the client sends has come through here before,
-                or the TLS handshake has failed: the upstream's certificate has expired, say.
+            DialError: nobody answers there; or what the client sends has come through here before;
+                or the TLS handshake has failed, for example because of an expired certificate.
         """
         upstream = self.state.upstream
         try:

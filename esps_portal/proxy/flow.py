@@ -36,13 +36,13 @@ from esps_portal.proxy.loop_detection import REASON, Leg, Link, is_loop
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.upstream_socket import UpstreamSocket
 
-# Read in a row, before other tasks get a turn.
+# Datagrams that are read in a row, before other tasks get a turn.
 _MAX_READS = 64
-# Datagrams that wait for the socket towards the upstream to be made.
+# Datagrams that may wait until the socket towards the upstream is made; the oldest are dropped.
 _MAX_WAITING = 64
 _MAX_DATAGRAM = 65535
-# Seconds of silence after which a flow ends that has one of the last descriptors (own choice: more
-# than a reply takes).
+# Seconds of silence after which a flow ends if its socket has one of the last descriptors (own
+# choice: more than a reply takes).
 _SCARCE_WINDOW = 5.0
 _USED_UP = "a datagram came with its TTL used up: do proxies point at each other?"
 
@@ -85,8 +85,8 @@ class Flow:
         self._connected: socket.socket | None = None
         self._waiting: deque[tuple[DatagramPlan, Sender]] = deque(maxlen=_MAX_WAITING)
         self._scope = trio.CancelScope(deadline=now + window)
-        # Whether it was recorded that the upstream refuses; false again once it answers.
-        self._is_refused = False
+        # Whether it was recorded that nothing reaches the upstream; false again once it answers.
+        self._is_unreachable = False
 
     @property
     def has_ended(self) -> bool:
@@ -96,7 +96,7 @@ class Flow:
     @property
     def is_waiting(self) -> bool:
         """Whether a reply may still come."""
-        if self._is_refused or self.has_ended:
+        if self._is_unreachable or self.has_ended:
             return False
         if self._tap is not None:
             return self._tap.is_waiting
@@ -133,7 +133,7 @@ class Flow:
             self._scope.deadline = trio.current_time() + self._window
         with closed_at_end(connected), self._linked(connected):
             async with trio.open_nursery() as nursery:
-                writer = DatagramFaultWriter(UpstreamSocket(connected, self._refused), nursery)
+                writer = DatagramFaultWriter(UpstreamSocket(connected, self._note_error), nursery)
                 self._to_server, self._connected = writer, connected
                 while self._waiting:
                     writer.perform(*self._waiting.popleft())
@@ -163,11 +163,11 @@ class Flow:
             except BlockingIOError:
                 return
             except OSError as error:
-                self._refused(error)
+                self._note_error(error)
                 continue
             if self._silence.is_on:
                 continue
-            self._is_refused = False
+            self._is_unreachable = False
             self._from_server(datagram, now)
             self._on_reply()
 
@@ -177,7 +177,7 @@ class Flow:
         """Take a datagram of the client's; ``sender`` has its TTL."""
         self._scope.deadline = now + self._window
         if self._connected is not None:
-            # If both sides have sent something, the server's belongs to the exchange before.
+            # If both sides have sent something, that of the server belongs to the exchange before.
             self._read(self._connected, now)
         if self._tap is not None:
             self._tap.from_client(datagram, now)
@@ -231,7 +231,9 @@ class Flow:
     def _holds_to_server(self, fault: Fault) -> bool:
         if self._to_server is not None:
             return self._to_server.holds(fault)
-        others = 0  # for which one that the fault holds will wait
+        # Not connected yet. Once it is, `_waiting` is sent in order: how many others will the
+        # datagram that the fault holds then still wait for?
+        others = 0
         for plan, _ in self._waiting:
             others = plan.hold if plan.held_by is fault else max(0, others - bool(plan.datagrams))
         return others > 0
@@ -244,16 +246,16 @@ class Flow:
 
     # -- an upstream that is not there
 
-    def _refused(self, error: OSError) -> None:
+    def _note_error(self, error: OSError) -> None:
         self._fail(error.strerror or str(error))
 
     def _fail(self, reason: str) -> None:
         """Record that a datagram does not reach the upstream; once, until that answers again."""
         state = self._state
-        if not self._is_refused:
+        if not self._is_unreachable:
             log.warning("cannot reach %s: %s", state.upstream, reason)
             state.note_unreachable(reason)
-        self._is_refused = True
+        self._is_unreachable = True
         exchange = self._current
         if exchange is not None and exchange.record.answered is None:
             exchange.record.unreachable = reason

@@ -29,13 +29,14 @@ class ProxyState:
         framing: of what clients send; ``None``: without, what passes is cut into exchanges.
         reply_framing: of what the server sends; ``None``: the same as ``framing``.
         issues_certificates: over TLS it has certificates of its own, also with problems.
-        unreachable: why the upstream could not be reached, each with how often.
-        is_upstream_needed: that it cannot be reached is noted; once a test is over it may end.
-        connecting: how many connects to the upstream go on.
-        exchanges: the journal of exchanges; of a portal only calls are shown in `journal`.
+        unreachable: each reason why the upstream could not be reached, and how often.
+        is_upstream_needed: whether that is noted: once a test is over, its upstream may have ended.
+        connecting: how many connects to the upstream are under way.
+        exchanges: the journal of exchanges; in front of a portal, `journal` has calls instead.
         clients: how many UDP clients there have been.
         dialling: the order in which connects to the upstream begin.
-        handshakes: what a connection to the upstream waits for before each step of that of TLS.
+        handshakes: a connection to the upstream waits for its turn before each step of its TLS
+            handshake.
         leftovers: texts about bytes at the end of a connection that are not a whole frame.
     """
 
@@ -108,7 +109,7 @@ class ProxyState:
         )
 
     def clear(self) -> None:
-        """Forget all of it."""
+        """Forget which faults are placed, and what has happened."""
         self.faults.clear()
         self.journal.clear()
         self.exchanges.clear()

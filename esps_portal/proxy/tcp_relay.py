@@ -63,6 +63,7 @@ class Relay(ClientHandler):
         self._server_name = server_name
         self._on_closed = on_closed
         self._draining = False
+        # Both directions; cancelled to end them.
         self._both = trio.CancelScope()
         # Once both sides are connected.
         self._directions: Directions | None = None

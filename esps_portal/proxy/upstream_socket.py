@@ -1,4 +1,4 @@
-"""The UDP socket of one client towards the upstream, on which each datagram leaves."""
+"""The UDP socket of one client towards the upstream; it sends each datagram with a lower TTL."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ from esps_portal.net.ttl import set_ttl
 
 
 class UpstreamSocket:
-    """The socket of one client towards the upstream, as a `DatagramFaultWriter` sends on it."""
+    """The socket of one client towards the upstream: the `DatagramSender` of a fault writer.
 
-    def __init__(self, connected: socket.socket, on_refused: Callable[[OSError], None]) -> None:
+    Args:
+        on_error: called with the error where a datagram cannot be sent: the upstream refuses it, or
+            has refused an earlier one.
+    """
+
+    def __init__(self, connected: socket.socket, on_error: Callable[[OSError], None]) -> None:
         self._socket = connected
-        self._on_refused = on_refused
+        self._on_error = on_error
         # The TTL of the last datagram as it came; it is sent with one less.
         self._ttl: int | None = None
 
@@ -28,7 +33,7 @@ class UpstreamSocket:
         except BlockingIOError:
             return  # as if lost on the way: the client sends it again
         except OSError as error:
-            self._on_refused(error)
+            self._on_error(error)
 
     def _lower_ttl(self, ttl: int | None) -> None:
         self._ttl = ttl
