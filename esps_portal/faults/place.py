@@ -49,10 +49,9 @@ class Place:
             key = "offset" if fault.offset else "unit"
             raise FaultError(f"{key} is for connections; this {self.name} is served over UDP")
         if not transports & self.transports:
-            served = " and ".join(sorted(transport.upper() for transport in self.transports))
             raise FaultError(
-                f"fault {fault.kind!r} works over {_only(transports)} only;"
-                f" this {self.name} is served over {served}"
+                f"fault {fault.kind!r} works over {_names_of(transports)} only;"
+                f" this {self.name} is served over {_names_of(self.transports)}"
             )
         if fault.type.at_handshake and not self.issues_certificates:
             raise FaultError(
@@ -134,5 +133,5 @@ def _at(fault: Fault) -> object:
     return fault.parameters["at"]
 
 
-def _only(transports: frozenset[str]) -> str:
+def _names_of(transports: frozenset[str]) -> str:
     return " and ".join(sorted(transport.upper() for transport in transports))

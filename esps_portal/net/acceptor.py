@@ -133,10 +133,7 @@ class Acceptor:
                     return
 
     def _accept_one(self, listener: socket.socket) -> None:
-        with unforked:
-            connected, address = accepted(listener)
-            closed_in_child(connected)
-        self._on_accepted(connected, address)
+        self._on_accepted(*_accepted_here(listener))
 
     def _refuse_one(self, listener: socket.socket, error: OSError) -> bool:
         """Refuse a client because resources have run out; return whether that was possible."""
@@ -149,13 +146,18 @@ class Acceptor:
         """Refuse the next client with the spare descriptor; return whether there was a client."""
         with self._spare.lent():
             try:
-                with unforked:
-                    connected, _ = accepted(listener)
-                    closed_in_child(connected)
+                connected, _ = _accepted_here(listener)
             except OSError:
                 return False
             self._refuse(connected)
         return True
+
+
+def _accepted_here(listener: socket.socket) -> tuple[socket.socket, tuple[Any, ...]]:
+    """Do what `accepted` does; a forked child does not keep the new socket."""
+    with unforked:
+        connected, address = accepted(listener)
+        return closed_in_child(connected), address
 
 
 def accepted(listener: socket.socket) -> tuple[socket.socket, tuple[Any, ...]]:
