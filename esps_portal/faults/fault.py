@@ -212,6 +212,14 @@ class Fault:
             reason = MissReason.MATCH
         self.record_miss(reason, target)
 
+    def record_found(self, target: FaultTarget, data: bytes) -> None:
+        """Note if what has come of such a target since then has what it is to find."""
+        is_sought = self.reply_match is not None and self.reply_match.matches(data)
+        if not is_sought or not self._is_about(target) or self._is_other_greeting(target):
+            return
+        if self.match is None or self.match.matches(target.request_data):
+            self.record_miss(MissReason.FOUND_BEGUN, target)
+
     def record_no_change(self, size: int, found_at: int) -> None:
         """Note that it changes nothing in a reply of ``size`` bytes; see `NearMiss`."""
         if not self.happened:

@@ -25,6 +25,7 @@ class FaultRegistry:
         in_force: the faults that may strike; always the same list. While there are none, nobody
             needs to ask.
         version: changes with `in_force`.
+        placed: how many faults have been placed so far.
         on_change: each is called when `in_force` has changed.
         live: one for each open connection: lets its faults record why they have not struck so far.
     """
@@ -33,7 +34,7 @@ class FaultRegistry:
         self.where: Place = where
         self.in_force: list[Fault] = []
         self.version: int = 0
-        self._placed = 0
+        self.placed: int = 0
         self.on_change: list[Callable[[], None]] = []
         self.live: set[Callable[[], None]] = set()
         # Removed faults that a report still needs.
@@ -51,8 +52,8 @@ class FaultRegistry:
         """
         self.where.check(fault)
         fault.on_strike = self._note_strike
-        self._placed += 1
-        fault.number = self._placed
+        self.placed += 1
+        fault.number = self.placed
         self.in_force.append(fault)
         self._note_change()
         return fault
@@ -160,6 +161,16 @@ class FaultRegistry:
         """Note that a request or a reply goes on: it strikes none that it began before."""
         for fault in self.in_force:
             fault.record_begun(target)
+
+    def note_found(self, target: FaultTarget, data: bytes, placed: int) -> None:
+        """Note what came of a reply since faults were placed that strike none of it.
+
+        Args:
+            placed: how many faults had been placed when it began.
+        """
+        for fault in self.in_force:
+            if fault.number > placed:
+                fault.record_found(target, data)
 
     def count_unanswered(self, target: FaultTarget) -> None:
         """Count a request that has got no reply, for the faults that count requests."""

@@ -74,8 +74,10 @@ class MissReason(enum.IntEnum):
     #: The fault claimed it, and no reply was sent that it could change.
     NO_REPLY = 11
     REPLY_MATCH = 12
+    #: It has what the fault was to find, in a reply that had begun before the fault was placed.
+    FOUND_BEGUN = 13
     #: The fault changes nothing in that reply.
-    NO_CHANGE = 13
+    NO_CHANGE = 14
 
 
 @attrs.frozen

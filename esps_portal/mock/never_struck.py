@@ -60,7 +60,7 @@ def _why(fault: Fault, faults: FaultRegistry) -> str:
     if miss.reason is MissReason.NO_CHANGE:
         return _why_no_change(fault, miss)
     target = _describe_target(miss.target)
-    begun = miss.reason is MissReason.BEGUN
+    begun = miss.reason in (MissReason.BEGUN, MissReason.FOUND_BEGUN)
     reason = _why_begun(fault, faults) if begun else _reason(fault, miss)
     return f"nearest: {target}: {reason}" if target else reason
 

@@ -26,6 +26,9 @@ class Unframed:
         self._current: LiveExchange | None = None
         # The faults in force when each side began to send.
         self._versions: dict[str, int] = {}
+        # How many had been placed when the reply began; what of it came before the next ones.
+        self._placed = 0
+        self._before_later: int | None = None
 
     def from_client(self, data: bytes, now: float, *, is_early: bool) -> list[SideActions] | None:
         """Take what the client has sent; ``is_early``: a reply was still under way."""
@@ -33,6 +36,7 @@ class Unframed:
         tracker.look_for_faults(current, now)
         if current is None or not current.record.number or current.record.reply_size:
             if current is not None:
+                self._note_found(current)
                 tracker.end(current, now, complete=True)
             current = self._current = tracker.begin(now, sent_by=CLIENT)
             self._versions[CLIENT] = tracker.faults.version
@@ -86,6 +90,15 @@ class Unframed:
         if self._versions[sender] != tracker.faults.version:
             self._versions[sender] = tracker.faults.version
             tracker.note_begun(exchange, Stage.REQUEST if sender == CLIENT else Stage.REPLY)
+            if sender == SERVER and self._before_later is None:
+                self._before_later = len(exchange.record.reply)
+
+    def _note_found(self, exchange: LiveExchange) -> None:
+        """Have faults that were placed since the reply began note what has come of it since."""
+        if self._before_later is not None:
+            target = self._tracker.target(exchange, Stage.REPLY)
+            later = exchange.record.reply[self._before_later :]
+            self._tracker.faults.note_found(target, later, self._placed)
 
     def from_server(self, data: bytes, now: float) -> list[SideActions] | None:
         """Take what the server has sent."""
@@ -96,6 +109,7 @@ class Unframed:
         is_first = not current.record.reply_size
         if is_first:
             self._versions[SERVER] = tracker.faults.version
+            self._placed, self._before_later = tracker.faults.placed, None
         else:
             self._note_begun(current, SERVER)
         tracker.journal.sent(current.record, SERVER, data, now)
@@ -112,11 +126,14 @@ class Unframed:
 
     def explain(self) -> None:
         """Let faults record why they have not struck what is still going on."""
+        if self._current is not None:
+            self._note_found(self._current)
         self._tracker.explain(self._current)
 
     def closed(self, now: float, *, gracefully: bool) -> None:
         """End the exchange that goes on; ``gracefully``: both sides have sent FIN."""
         if self._current is not None:
+            self._note_found(self._current)
             complete = gracefully and self._current.record.reply_size > 0
             self._tracker.end(self._current, now, complete=complete)
         self._tracker.closed()

@@ -45,9 +45,36 @@ def test_a_message_that_nobody_asked_for_is_part_of_a_reply_that_had_begun(place
     spoken.say(SERVER, b"+OK\r\n")
     why = why_never_struck(fault, spoken.state.faults)
     if placed == "reply_match":
-        assert why.endswith("its reply does not match 'MSG'"), "this reply was nearer"
+        assert why.endswith(rf"SUB news\r\n (tcp #1): {_BEGUN}{_NO_FRAMES}")
     else:
         assert fault.happened == 1
+
+
+@pytest.mark.parametrize(
+    ("pushed", "nearest"),
+    [
+        (b"MSG news 1\r\n", rf"SUB news\r\n (tcp #1): {_BEGUN}{_NO_FRAMES}"),
+        (b"-ERR\r\n", r"PUB news 1\r\n (tcp #2): its reply does not match 'MSG'"),
+    ],
+)
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_message_that_it_would_have_found_is_nearer_than_another_reply(
+    pushed: bytes, nearest: str, *, is_over: bool
+) -> None:
+    spoken = subscribed()
+    spoken.say(SERVER, b"MSG news 0\r\n")
+    fault = place(spoken.state, "close", reply_match=b"MSG")
+    publisher = open_connection(spoken.state)
+    spoken.state.faults.live.add(publisher.units.explain)
+    spoken.say(SERVER, b"PING\r\n")
+    spoken.say(SERVER, pushed)
+    publisher.say(CLIENT, b"PUB news 1\r\n")
+    publisher.say(SERVER, b"+OK\r\n")
+    if is_over:
+        publisher.units.closed(9.0, gracefully=True)
+        spoken.units.closed(9.0, gracefully=True)
+    why = why_never_struck(fault, spoken.state.faults)
+    assert why == f"selected 1 time; nearest: {nearest}"
 
 
 def test_placed_earlier_it_finds_the_message_in_the_reply() -> None:
