@@ -108,7 +108,8 @@ class ArgsMatcher:
         minimum = len(self.matchers)
         if len(args) < minimum or (len(args) > minimum and not self.allows_more_args):
             at_least = "at least " if self.allows_more_args else ""
-            found.append(f"it has {_count(len(args))}, not {at_least}{minimum}")
+            more = "; ANY_ARGS matches further ones" if len(args) > minimum else ""
+            found.append(f"it has {_count(len(args))}, not {at_least}{minimum}{more}")
         return found
 
     def matches(self, args: Sequence[bytes]) -> bool:

@@ -59,7 +59,11 @@ def test_matching(matchers: tuple[Any, ...], args: tuple[bytes, ...], matches: b
     [
         (("a", "b"), (b"a", b"c"), ["argument 2 is 'c', not 'b'"]),
         (("a",), (), ["it has no arguments, not 1"]),
-        ((), (b"a",), ["it has 1 argument, not 0"]),
+        (
+            (),
+            (b"a",),
+            ["it has 1 argument, not 0; ANY_ARGS matches further ones"],
+        ),
         (("a", ANY_ARGS), (), ["it has no arguments, not at least 1"]),
         (
             ("a", "b"),
