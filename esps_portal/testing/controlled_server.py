@@ -45,7 +45,14 @@ class ControlledServer:
         self._faults = state.faults
         self._outages = Outages(loop)
         self.view: JournalView = JournalView(loop, state.journal)
-        self.reviewer: Reviewer = Reviewer(loop, find_problems, report)
+        self._report = report
+        self.reviewer: Reviewer = Reviewer(loop, find_problems, self._report_with_outage)
+
+    def _report_with_outage(self, problems: list[str]) -> str:
+        """Return the report; connects that an outage refuses are in no transcript."""
+        report = self._report(problems)
+        how = self.outage
+        return report if how is None else f"{report}\ndown(how={how!r}) is still in force"
 
     def place(self, fault: Fault) -> PlacedFault:
         """Put a fault in force; return its handle.

@@ -6,9 +6,7 @@ import socket
 
 import pytest
 
-from esps_portal.testing import (
-    PortalController,
-)
+from esps_portal.testing import PortalController, VerificationError, lines, peer_in_thread
 from tests.sockets import connected
 
 
@@ -67,6 +65,19 @@ def test_the_latest_outage_says_how(portal: PortalController) -> None:
     assert repr(silent) == "<silent outage, over>"
     with connected(portal):
         pass
+
+
+def test_a_report_says_that_an_outage_is_in_force() -> None:
+    with peer_in_thread(lines()) as peer:
+        peer.stub("PING")
+        outage = peer.down()
+        with pytest.raises(ConnectionRefusedError), connected(peer):
+            pass
+        with pytest.raises(VerificationError, match=r"\ndown\(how='refuse'\) is still in force$"):
+            peer.verify()
+        outage.up()
+        with pytest.raises(VerificationError, match=r"has happened\)$"):
+            peer.verify()
 
 
 @pytest.mark.parametrize("how", ["quiet", None, ["silent"]])
