@@ -203,7 +203,7 @@ async def _proxy(
 
     async def on_listening(nursery: trio.Nursery, listeners: Listeners) -> str | None:
         """Start what runs beside the proxy."""
-        nursery.start_soon(_flush_units, config.state.exchanges)
+        nursery.start_soon(flush_units, config.state.exchanges)
         return await proxied.open_control(control, nursery, listeners, reports.report_seed)
 
     server = ForegroundServer(
@@ -219,13 +219,17 @@ async def _proxy(
     return status or proxied.exit_code
 
 
-async def _flush_units(journal: Journal) -> None:
+async def flush_units(journal: Journal) -> None:
     """Write what was sent to the files and events soon, though the end of a unit is not known yet.
 
     Otherwise a reply would only be there when the client sends again, and never after a kill -9.
+    It sleeps while nothing waits to be written.
     """
     import trio  # noqa: PLC0415 - help must not wait for it
 
     while True:
+        journal.flush()  # also what came before this task began
+        waiting = trio.Event()
+        journal.units.on_waiting = waiting.set
+        await waiting.wait()
         await trio.sleep(_FLUSH_SECONDS)
-        journal.flush()

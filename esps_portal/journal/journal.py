@@ -59,6 +59,7 @@ class Journal:
         exchanges: the exchanges of any protocol that are kept.
         exchange_waiters: those who wait for exchanges.
         connection_waiters: those who wait for connections to open, or to end.
+        units: collects what is sent in exchanges, for the sinks.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Journal:
         self.exchanges: deque[RecordedExchange] = self._kept_exchanges.exchanges
         self.exchange_waiters: Waiters = Waiters()
         self.connection_waiters: Waiters = Waiters()
-        self._units = UnitCollector(self._notify_unit)
+        self.units: UnitCollector = UnitCollector(self._notify_unit)
         self._order = 0
         self._accepted = 0
 
@@ -305,7 +306,7 @@ class Journal:
         for write in self.data_sinks:
             write(exchange, sender, data, now - self.start)
         if self.sinks:
-            add = self._units.add_whole if is_whole else self._units.add
+            add = self.units.add_whole if is_whole else self.units.add
             add(exchange, sender, data, now - self.start)
         if self.exchange_waiters.waiting and sender == "client":
             self.exchange_waiters.notify(exchange)
@@ -319,7 +320,7 @@ class Journal:
         if exchange.ended is not None:
             return
         if self.sinks:
-            self._units.end(exchange)
+            self.units.end(exchange)
         self._order += 1
         exchange.order_ended, exchange.ended = self._order, now - self.start
         exchange.complete = complete or exchange.complete
@@ -328,7 +329,7 @@ class Journal:
     def flush(self) -> None:
         """Pass on to the sinks the bytes so far of units whose end is not known yet."""
         if self.sinks:
-            self._units.flush()
+            self.units.flush()
 
     def add_sink(self, sink: Sink) -> None:
         """Notify a sink from now on; it does not get earlier bytes of units that go on."""
@@ -337,10 +338,10 @@ class Journal:
 
     def remove_sink(self, sink: Sink) -> None:
         """Stop notifying a sink; before that it gets the bytes so far of units that go on."""
-        self._units.flush()
+        self.units.flush()
         self.sinks.remove(sink)
         if not self.sinks:
-            self._units.forget()
+            self.units.forget()
 
     def _notify_unit(self, unit: RecordedUnit, at: float) -> None:
         self._order += 1

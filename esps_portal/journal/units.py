@@ -26,10 +26,14 @@ class UnitCollector:
 
     Args:
         emit: called with each unit, or part of one, and the time when its first byte was read.
+
+    Attributes:
+        on_waiting: called when bytes begin to wait for the end of their unit, or for `flush`.
     """
 
     def __init__(self, emit: Callable[[RecordedUnit, float], None]) -> None:
         self._emit = emit
+        self.on_waiting: Callable[[], None] = lambda: None
         self._units: dict[RecordedExchange, _Unit] = {}
 
     def add_whole(self, exchange: RecordedExchange, sender: str, data: bytes, at: float) -> None:
@@ -48,8 +52,9 @@ class UnitCollector:
             unit = None
         if unit is None:
             unit = self._units[exchange] = _Unit(sender, at, bytearray())
-        elif not unit.data:  # what came before was passed on
+        if not unit.data:  # what came before, if anything, was passed on
             unit.at = at
+            self.on_waiting()
         unit.data += data
         while len(unit.data) > MAX_SIDE:
             part = bytes(unit.data[:MAX_SIDE])
