@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import signal
@@ -53,17 +52,15 @@ def daemon(*options: str) -> Iterator[RunningServer]:
 def ask(front: RunningServer, line: bytes) -> bytes:
     """Send a line on a connection of its own; return all that comes before FIN or RST."""
     seen = b""
-    try:
-        with socket.create_connection(("127.0.0.1", front.port), 30) as peer:
-            peer.sendall(line)
+    with (
+        contextlib.suppress(ConnectionResetError, BrokenPipeError),
+        socket.create_connection(("127.0.0.1", front.port), 30) as peer,
+    ):
+        peer.sendall(line)
+        with contextlib.suppress(OSError):  # a RST has come; what came before it can be read
             peer.shutdown(socket.SHUT_WR)
-            while data := peer.recv(1000):
-                seen += data
-    except (ConnectionResetError, BrokenPipeError):
-        pass  # a RST, met by whichever of them comes first
-    except OSError as error:
-        if error.errno != errno.ENOTCONN:  # the same, met by shutdown
-            raise
+        while data := peer.recv(1000):
+            seen += data
     return seen
 
 
