@@ -124,7 +124,7 @@ class Reports:
 
     def _add_sink(self, journal: Journal, sink: Sink, writer: Events | LineWriter) -> None:
         journal.sinks.append(sink)
-        self._unwatch[writer] = partial(journal.sinks.remove, sink)
+        self._unwatch[writer] = partial(journal.remove_sink, sink)
 
     async def run(self) -> None:
         """Write events and logs until `finish`, or until cancelled."""

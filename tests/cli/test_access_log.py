@@ -20,7 +20,7 @@ from esps_portal.cli.access_log import AccessLog, access_line
 from esps_portal.cli.log_format import TextLog
 from esps_portal.cli.reports import ErrorLog, Reports
 from esps_portal.journal.journal import Journal
-from esps_portal.journal.records import ABORTED, FAULTED, REPLAYED, REPLIED
+from esps_portal.journal.records import ABORTED, FAULTED, REPLAYED, REPLIED, Entry
 from esps_portal.protocol.errors import ClosedError, ReplyError
 from esps_portal.protocol.messages import readable_request
 from esps_portal.testing.threaded_portal import ThreadedPortal
@@ -266,7 +266,14 @@ async def test_without_a_reader_nothing_is_formatted(monkeypatch: pytest.MonkeyP
                     assert journal.has_listeners
                     os.close(reading)
                     record = journal.opened(("127.0.0.1", 5), 1.0)
+                    other = journal.opened(("127.0.0.1", 6), 1.0)
+                    exchange = journal.began("tcp", other.remote, other, 1, 1.0)
+                    journal.sent(exchange, "client", b"GET", 1.0)
                     journal.closed(record, "client", "fin", 2.0)
                     while journal.has_listeners:
                         await trio.lowlevel.checkpoint()
                     nursery.cancel_scope.cancel()
+            later: list[Entry] = []
+            journal.sinks.append(later.append)
+            journal.exchange_ended(exchange, ABORTED, 3.0, complete=False)
+            assert [entry.event for entry in later] == [ABORTED]  # "GET" was not kept for it
