@@ -43,6 +43,11 @@ if TYPE_CHECKING:
 
 OnOutcome: TypeAlias = "Callable[[Outcome], None]"
 
+
+class _UnknownHostError(Exception):
+    """The address of a server cannot be looked up."""
+
+
 _HELP = """\
 Check servers and clients against the text of ESPS/1.
 
@@ -192,11 +197,14 @@ def _judge_address(  # noqa: PLR0913 - the last is given where it is called
         try:
             target = await resolve(url.host, url.port, address.transports, all_limits)
         except OSError as error:
-            exit_with_error(f"cannot find {address.text}: {error.strerror or error}")
+            raise _UnknownHostError(error.strerror or error) from error
         target = attrs.evolve(target, tls=context)
         return await judge.judge(target, chosen, limits, on_outcome)
 
-    _run(results, judge_it, chosen)
+    try:
+        _run(results, judge_it, chosen)
+    except _UnknownHostError as error:
+        exit_with_error(f"cannot find {address.text}: {error}")
     return results
 
 
@@ -240,7 +248,7 @@ def _run(
     """Judge, and put the outcomes in the order of the vectors.
 
     On a terminal a line tells meanwhile how many are done: a server that is slow to answer, or is
-    started anew for many vectors, takes a minute.
+    started anew for many vectors, takes a minute, and one that is silent takes long for the first.
     """
     started = time.monotonic()
 
@@ -261,7 +269,7 @@ def _run(
 @contextlib.contextmanager
 def _progress(length: int) -> Iterator[Callable[[], None]]:
     """Yield what is to be called for each that is done; nothing of it stays on the terminal."""
-    shown, done = "", itertools.count(1)
+    shown, done = "", itertools.count()
 
     def advance() -> None:
         nonlocal shown
@@ -271,11 +279,11 @@ def _progress(length: int) -> Iterator[Callable[[], None]]:
     if not is_stderr_terminal():
         yield lambda: None
         return
+    advance()
     try:
         yield advance
     finally:
-        if shown:
-            click.echo(f"\r{' ' * len(shown)}\r", nl=False, err=True)
+        click.echo(f"\r{' ' * len(shown)}\r", nl=False, err=True)
 
 
 def _print_list(chosen: Sequence[Case], texts: Texts, *, as_json: bool) -> None:

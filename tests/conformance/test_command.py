@@ -157,8 +157,16 @@ def test_a_terminal_shows_how_far_it_is(address: str) -> None:
         code, shown = terminal.wait()
     progress, _, report = shown.rpartition("\r")
     assert code == 0
-    assert "\r1 of 2 runs of vectors\r2 of 2 runs of vectors\r " in progress
+    counts = "".join(f"\r{done} of 2 runs of vectors" for done in range(3))
+    assert progress.startswith(f"{counts}\r "), "before the first is done, too"
     assert report.startswith(address)
+
+
+def test_on_a_terminal_an_error_has_a_line_of_its_own() -> None:
+    with Terminal("conformance", "--only", "tcp-ping", "nowhere.invalid") as terminal:
+        code, shown = terminal.wait()
+    assert code == 1
+    assert shown.rpartition("\r ")[2].strip(" \r\n").startswith("esps-portal: cannot find nowhere")
 
 
 # ---- what to run -------------------------------------------------------------------------------
