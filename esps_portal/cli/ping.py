@@ -29,6 +29,7 @@ from esps_portal.cli.session import (
     run_client,
 )
 from esps_portal.cli.signals import ending_signals
+from esps_portal.cli.slow_notice import notice_if_slow
 from esps_portal.cli.tls_options import ClientTLSOptions, client_tls_options
 from esps_portal.protocol.errors import EspsError, PeerError
 from esps_portal.protocol.urls import PortalURL
@@ -162,7 +163,8 @@ class PingRun:
         with trio.move_on_after(self.timeout):
             if self._portal is None:
                 connecting = connect(str(self.url), ssl_context=self.context)
-                self._portal = await self._connection.enter_async_context(connecting)
+                with contextlib.nullcontext() if self.quiet else notice_if_slow(str(self.url)):
+                    self._portal = await self._connection.enter_async_context(connecting)
                 self._was_connected = True
             start = time.perf_counter()
             await self._portal.ping(str(self.statistics.sent))

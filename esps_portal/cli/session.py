@@ -16,6 +16,7 @@ import click
 
 from esps_portal.cli.errors import INTERRUPTED, print_error, ungrouped
 from esps_portal.cli.output import escaped, print_json, require_stdout
+from esps_portal.cli.slow_notice import notice_if_slow
 from esps_portal.cli.tls_options import ClientTLSOptions
 from esps_portal.net.tls_errors import TLSError
 from esps_portal.protocol.errors import (
@@ -154,7 +155,10 @@ class Session:
         watch_lookups()
         try:
             with trio.fail_after(self.timeout) as scope:
-                async with connect(str(self.url), ssl_context=context) as self._portal:
+                async with contextlib.AsyncExitStack() as connection:
+                    connecting = connect(str(self.url), ssl_context=context)
+                    with notice_if_slow(str(self.url)):
+                        self._portal = await connection.enter_async_context(connecting)
                     if not self.timeout_covers_all:
                         scope.deadline = math.inf
                     await use_portal(self._portal)

@@ -17,6 +17,13 @@ from esps_portal.protocol.errors import UnreachableError
 from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.commands import run
 from tests.patience import PATIENCE
+from tests.terminal import Terminal
+
+_AT_ONCE = """
+from esps_portal.cli import main, slow_notice
+slow_notice._LONG = 0.0
+main()
+"""
 
 
 @pytest.mark.parametrize("scheme", ["esps", "esps+udp"])
@@ -87,6 +94,16 @@ def test_a_resolver_that_does_not_answer(
     assert code == 1
     unresolved = "the name nowhere.invalid was not resolved in 0.1 s"
     assert err == f"esps-portal: {unresolved}; use another host with --url\n"
+
+
+@pytest.mark.parametrize(
+    "command", [("call", "echo"), ("list",), ("connect",), ("ping", "-c", "1")]
+)
+def test_on_a_terminal_it_says_what_it_waits_for(command: tuple[str, ...]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"esps://127.0.0.1:{silent.getsockname()[1]}"
+        with Terminal(*command, "--url", url, script=_AT_ONCE) as terminal:
+            terminal.until(f"esps-portal: waiting for {url}; Ctrl-C ends it\n")
 
 
 def test_a_server_that_sends_no_greeting() -> None:
