@@ -124,10 +124,10 @@ class Answerer:
 
     @property
     def sends_between_turns(self) -> bool:
-        """Whether replies are sent although more of what was read is left to answer.
+        """Whether replies are sent before all that was read is answered.
 
-        If the client is gone, nobody wants the answers to the rest, unless a journal has them: then
-        all is answered first, and sent with one write.
+        The send shows whether the client is gone, and then nobody wants the other answers. If a
+        journal records them, all lines are answered first, and the replies sent with one write.
         """
         return self._observer is None or len(self._writer.outgoing) > HIGH_WATER
 
@@ -224,7 +224,7 @@ class Answerer:
 
     async def _answer_watched(self, line: LineEvent) -> None:
         """Answer a line that a fault may strike, or that listeners are notified of at once."""
-        await self._take_turn_of_cancel(line)
+        await self._wait_before_cancel(line)
         outcome: ReadOutcome | LineOutcome = self._read(line)
         exchange = self._note(line, self._protocol.parsed)
         try:
@@ -243,10 +243,11 @@ class Answerer:
                 exchange.end(ABORTED)
             raise
 
-    async def _take_turn_of_cancel(self, line: LineEvent) -> None:
-        """Let a partly sent line end first: CANCEL may hit the very call that it belongs to.
+    async def _wait_before_cancel(self, line: LineEvent) -> None:
+        """Before a CANCEL, wait until the line that is sent in part is complete.
 
-        That call is then answered by that line or by the CANCEL, never by both.
+        It may belong to the call that is to be cancelled. That call is then answered by its own
+        line or because of the CANCEL, never twice.
         """
         if not self._replies.is_busy or not isinstance(line, bytes):
             return

@@ -54,8 +54,9 @@ class _Task:
 
     Attributes:
         exchange: what the journal has of its call.
+        service: the name of the service, for the log.
         call_scope: cancels the call; its task then sends what the call has left in the writer.
-        task_scope: cancels all of the task: the connection ends.
+        task_scope: cancels the task as a whole, since the connection ends.
     """
 
     exchange: PortalExchange
@@ -129,7 +130,7 @@ class CallTasks:
     def refused(self, tag: bytes, reply: bytes) -> None:
         """Note that the call under a tag was refused, since it did not end in time; cancel it.
 
-        It may not end in this very moment: it would be answered twice.
+        Otherwise it might end by itself in this very moment, and be answered twice.
         """
         for running, task in self._tasks.items():
             if running.tag == tag:

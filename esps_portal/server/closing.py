@@ -38,23 +38,24 @@ class Closing:
     _limits: Limits
     _on_fin: Callable[[], None] = attrs.field(kw_only=True)
     _on_discarded: Callable[[bytes], None] = attrs.field(kw_only=True)
-    # Scopes of its waits: a final end cancels the first, a shutdown the second.
-    _deaf: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    _mute: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    # The scopes in which it waits for the client: a final end cancels the first, a shutdown the
+    # second.
+    _deaf_wait: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _mute_wait: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
 
     def shut_down(self) -> None:
         """Stop waiting for the client: the server shuts down."""
-        self._mute.cancel()
+        self._mute_wait.cancel()
         if self._replies.end is EndReason.DEAF:
-            self._deaf.deadline = trio.current_time() + self._limits.drain
+            self._deaf_wait.deadline = trio.current_time() + self._limits.drain
 
     def cancel(self) -> None:
         """Write no further line: a final end has replaced this one."""
         self._drain.cancel()
-        self._deaf.cancel()
+        self._deaf_wait.cancel()
 
     async def run(self) -> bool:
-        """End the connection; return whether the client sent FIN while it was mute.
+        """End the connection; return whether the client sent FIN although it got nothing more.
 
         Raises:
             trio.BrokenResourceError: the client has reset the connection.
@@ -64,7 +65,7 @@ class Closing:
             await self._stay_deaf()
         elif not replies.is_final:
             await self._send_last_lines()
-        await self._calls.cancel_all()  # nothing of theirs would be sent
+        await self._calls.cancel_all()  # nothing that they still reply would be sent
         how = replies.ending.how  # a fault may have ended the drain
         if how in (How.FIN, How.RST):
             replies.release()
@@ -80,8 +81,8 @@ class Closing:
         return await self._discard_input(how)
 
     async def _stay_deaf(self) -> None:
-        """Read nothing more; send what running calls and faults still bring, then nothing."""
-        with self._deaf:
+        """Read nothing more; send the replies of running calls, late ones too, and then nothing."""
+        with self._deaf_wait:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._end_when_reset)
                 await self._calls.until_all_ended()
@@ -89,7 +90,7 @@ class Closing:
                     await self._replies.until_sent()
                 except trio.BrokenResourceError as error:
                     self._replies.end_for(reason_of(error))
-                with self._mute, trio.move_on_after(self._limits.idle):
+                with self._mute_wait, trio.move_on_after(self._limits.idle):
                     await trio.sleep_forever()
                 nursery.cancel_scope.cancel()
 
@@ -113,7 +114,7 @@ class Closing:
             with trio.move_on_after(self._limits.linger):
                 await self._until_finished()
         elif how in (How.MUTE, How.MUTE_AFTER_FIN):
-            with self._mute, trio.move_on_after(self._limits.idle):
+            with self._mute_wait, trio.move_on_after(self._limits.idle):
                 await self._until_finished()
                 return True
         return False

@@ -13,8 +13,8 @@ from esps_portal.server.call_tasks import CallTasks
 from esps_portal.server.endings import EndReason, reason_of
 from esps_portal.server.reply_writer import ReplyWriter
 
-# Share of the drain after which faults complete at once what is partly sent. Its call then ends
-# before the drain does, and no call is refused that has been answered.
+# The share of the drain after which a reply that a fault has sent in part is completed at once. So
+# its call ends before the drain does, and no call that was answered is refused as well.
 _COMPLETE_AFTER = 0.5
 
 
@@ -52,7 +52,8 @@ class Drain:
         """Let running calls end, within the limit; go on reading, so that none is blocked."""
         await self._replies.writer.flush()
         if not (self._protocol.running or self._answerer.outcomes.is_cancelling):
-            await self._answerer.answer_lines()  # that were read: their replies had no room before
+            # For the replies to some lines that were read there was no room before.
+            await self._answerer.answer_lines()
             return
         began = trio.current_time()
         with trio.CancelScope() as limit:
@@ -62,8 +63,9 @@ class Drain:
                     await self._until_ended()
                 if first.cancelled_caught:
                     self._replies.hurry()
-                    # It may be over already, if the loop had no turn for long. What is completed
-                    # has its pass all the same, in which its call ends before this block does.
+                    # If the loop was held for long, this deadline has passed already. Even then a
+                    # call whose reply was just completed gets one pass of the loop, in which it
+                    # ends before this block is cancelled.
                     limit.deadline = began + self._seconds
                     await self._until_ended()
                 reading.cancel_scope.cancel()
@@ -89,6 +91,6 @@ class Drain:
             if not self._stream.half_closes:
                 self._replies.end_for(EndReason.HANGUP)
             if protocol.state is State.ENDED:
-                await self._calls.cancel_all()  # nothing of theirs would be sent
+                await self._calls.cancel_all()  # nothing that they still reply would be sent
         except trio.BrokenResourceError as error:
             self._replies.end_for(reason_of(error))

@@ -78,7 +78,7 @@ class Outcomes:
     async def carry_out(self, outcome: LineOutcome, exchange: PortalExchange) -> None:
         """Send a reply, start a call, or wait for the end of other calls."""
         if isinstance(outcome, Call) and self._calls.is_full:
-            # Others have begun since it was admitted.
+            # Others have begun since there was room for it.
             await self._reply(busy_reply(outcome.tag).encode(), exchange)
         elif isinstance(outcome, Call):
             assert self.nursery is not None  # noqa: S101 - a task carries it out
@@ -108,7 +108,7 @@ class Outcomes:
                 exchange.end(ABORTED)
 
     def begin_cancel(self, cancel: Cancel, exchange: PortalExchange) -> None:
-        """Cancel a call, as soon as the CANCEL is read: it may end by itself at any moment."""
+        """Cancel a call at once, before anything is waited for: it may end by itself meanwhile."""
         reply = cancel.final_reply.encode()
         self._replies.append(reply)
         self._calls.cancel(cancel.call, reply)

@@ -33,7 +33,8 @@ class ReplyWriter:
 
     Attributes:
         writer: lines may be added to `Writer.outgoing` directly while `is_busy` is false.
-        end: why the connection ends; `None`: it does not, or because the client has finished.
+        end: why the connection ends; `None`: it is open, or ends as the client wants
+            (`EndReason.FINISHED`).
         is_deaf: whether a fault makes the server read nothing more of the client.
         last_delayed: when a fault was last performed; seconds on trio's clock.
     """
@@ -72,7 +73,7 @@ class ReplyWriter:
             nursery: where held lines wait.
         """
         self._nursery = nursery
-        self._faults = None  # made for another nursery, where nothing waits any more
+        self._faults = None  # the one before was for another nursery, where nothing waits any more
         self._connection_faults = faults
 
     # -- lines

@@ -10,8 +10,8 @@ import attrs
 
 from esps_portal.net.turns import Turns
 
-#: Answers of connections in a pass: each may take a millisecond, so few have time, and to wake the
-#: others for nothing would take as long.
+#: How many connections answer in one pass of the loop. Each may take a millisecond, so a pass has
+#: time for a few only, and waking the others in vain would take as long.
 INPUT_AT_ONCE = 8
 
 
@@ -22,9 +22,9 @@ class SharedWork:
     Attributes:
         limit: how many calls may run (`Limits.max_calls`).
         running: how many do.
-        lines: what a call waits for after each DATA line.
-        input: what the task of a connection waits for before it answers what has come.
-        ends: what a connection waits for before it ends, and before it cancels each of its calls.
+        lines: turns that a call waits for after each DATA line.
+        input: turns that the task of a connection waits for before it answers what has come.
+        ends: turns that a connection waits for before it ends, and before it cancels each call.
     """
 
     limit: int
