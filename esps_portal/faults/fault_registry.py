@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.place import PORTAL, Place
@@ -177,40 +177,33 @@ class FaultRegistry:
         for fault in self.in_force:
             fault.count_unanswered(target)
 
-    def strike_connection(
-        self, target: FaultTarget, known: set[Fault] | None = None
-    ) -> Fault | None:
-        """Return the fault that strikes a connection before any request, or at its age.
-
-        It has struck: it acts at once.
+    def strike_connection(self, target: FaultTarget) -> Fault | None:
+        """Return the fault that strikes a connection before any request; it has struck already.
 
         Args:
-            known: faults whose age the connection has reached before; they are not asked again.
+            target: the connection, as it is accepted or as its TLS handshake begins.
+        """
+        if target.stage is Stage.HANDSHAKE:
+            asked = [fault for fault in self.in_force if fault.type.at_handshake]
+            return _strike_first(asked, target)
+        for fault in self.in_force:
+            if not fault.is_decided_at_once:
+                fault.selects(target)  # it counts connections
+        return _strike_first(
+            [f for f in self.in_force if f.type.precedes_requests and not f.type.at_handshake],
+            target,
+        )
+
+    def strike_at_age(self, target: FaultTarget, reached: set[Fault]) -> Fault | None:
+        """Return the fault that strikes a connection at its age; it has struck already.
+
+        Args:
+            reached: faults whose age the connection has reached before; they are not asked again.
                 Those whose age it reaches now are added.
         """
-        if target.stage is Stage.CONNECTION:
-            faults = [
-                fault
-                for fault in self.in_force
-                if fault.type.precedes_requests and not fault.type.at_handshake
-            ]
-            for fault in self.in_force:
-                if not fault.is_decided_at_once:
-                    fault.selects(target)  # it counts connections
-        elif target.stage is Stage.HANDSHAKE:
-            faults = [fault for fault in self.in_force if fault.type.at_handshake]
-        else:
-            faults = [fault for fault in self.in_force if fault.strikes_at_age]
-            if known is not None:
-                faults = [fault for fault in faults if fault not in known]
-                known.update(fault for fault in faults if target.age >= (fault.age or 0.0))
-        selecting = [fault for fault in faults if fault.selects(target)]
-        striking = next((fault for fault in selecting if fault.claim()), None)
-        if striking is not None:
-            for fault in selecting:
-                fault.record_miss(MissReason.CLAIMED, target)
-            striking.record_strike()
-        return striking
+        asked = [f for f in self.in_force if f.strikes_at_age and f not in reached]
+        reached.update(fault for fault in asked if target.age >= (fault.age or 0.0))
+        return _strike_first(asked, target)
 
     def parts_of_connection(self, target: FaultTarget, known: set[Fault]) -> list[PlanPart]:
         """Return the faults that take all that is sent on a connection as one unit.
@@ -230,7 +223,8 @@ class FaultRegistry:
         for fault in new:
             if fault.selects(target):
                 part = part_of(fault)
-                parts += [part] if part is not None else []
+                if part is not None:
+                    parts.append(part)
                 fault.record_miss(MissReason.NO_REPLY if part else MissReason.CLAIMED, target)
         return parts
 
@@ -238,3 +232,14 @@ class FaultRegistry:
         """Forget a connection that has ended."""
         for fault in self.in_force:
             fault.forget(connection)
+
+
+def _strike_first(faults: Iterable[Fault], target: FaultTarget) -> Fault | None:
+    """Ask all of these faults about a target; let the first that can claim it strike at once."""
+    selecting = [fault for fault in faults if fault.selects(target)]
+    striking = next((fault for fault in selecting if fault.claim()), None)
+    if striking is not None:
+        for fault in selecting:
+            fault.record_miss(MissReason.CLAIMED, target)
+        striking.record_strike()
+    return striking

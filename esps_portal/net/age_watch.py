@@ -111,6 +111,6 @@ class AgeWatch:
         return due
 
     def _strike_at(self, age: float, connection: AgingConnection, reached: set[Fault]) -> None:
-        fault = self._faults.strike_connection(connection.as_aged(age), reached)
+        fault = self._faults.strike_at_age(connection.as_aged(age), reached)
         if fault is not None:
             connection.strike(fault)

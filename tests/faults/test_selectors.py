@@ -143,8 +143,8 @@ def test_an_end_at_an_age_is_a_timer(kind: str) -> None:
     assert fault.strikes_at_age
     assert not strikes(faults, request(age=9))
     young, old = (FaultTarget("tcp", "a", stage=Stage.AGE, age=age) for age in (4, 5))
-    assert faults.strike_connection(young) is None
-    assert faults.strike_connection(old) is fault
+    assert faults.strike_at_age(young, set()) is None
+    assert faults.strike_at_age(old, set()) is fault
     assert fault.happened == 1
 
 
@@ -154,7 +154,7 @@ def test_a_timer_strikes_a_connection_once_and_leaves_it_to_the_next() -> None:
     known: set[Fault] = set()
 
     def at(age: float) -> Fault | None:
-        return faults.strike_connection(FaultTarget("tcp", "a", stage=Stage.AGE, age=age), known)
+        return faults.strike_at_age(FaultTarget("tcp", "a", stage=Stage.AGE, age=age), known)
 
     assert [at(1), at(1.5), at(2), at(3)] == [deaf, None, reset, None]
     assert (deaf.selected, reset.happened) == (1, 1)
@@ -166,7 +166,7 @@ def test_a_timer_counts_connections_as_they_are_accepted() -> None:
     for name in ("a", "b"):
         assert faults.strike_connection(FaultTarget("tcp", name, stage=Stage.CONNECTION)) is None
     faults.forget("a")
-    assert faults.strike_connection(FaultTarget("tcp", "b", stage=Stage.AGE, age=1)) is fault
+    assert faults.strike_at_age(FaultTarget("tcp", "b", stage=Stage.AGE, age=1), set()) is fault
 
 
 def test_a_whole_connection_is_asked_about_once() -> None:
