@@ -57,7 +57,7 @@ class FaultWriter:
         self._on_broken = on_broken
         self._on_release = on_release
         self._keeps_order = keeps_order
-        # Held while a unit is sent in pieces; and the actions that are left of that unit.
+        # Locked while a unit is sent in pieces; and the actions that are left of that unit.
         self._turn = trio.Lock()
         self._current: deque[Action] = deque()
         self._pause = trio.CancelScope()
@@ -65,7 +65,7 @@ class FaultWriter:
         self._pacer = Pacer(_CATCH_UP)
         self._held: list[bytes] = []
         self._held_replies = 0
-        # Kept as a sum: it is asked for each unit, of which thousands may be held.
+        # A sum, since it is needed for each unit, and thousands may be held.
         self.held_size: int = 0
         self._released: trio.Event = trio.Event()
         self.pending: int = 0
@@ -163,20 +163,22 @@ class FaultWriter:
 
     async def _perform_in_turn(self, left: deque[Action]) -> None:
         await self._writer.flush()
-        if not self.has_ended:
-            self._current = left
-            is_out_in_part = has_waited = False
-            while left:
-                action = left.popleft()
-                if isinstance(action, Hold) and is_out_in_part and not self._keeps_order:
-                    # Others may overtake a held unit, but not come within one.
-                    left.appendleft(Send(action.data))
-                    if not has_waited and not (action.final and action.replies <= 1):
-                        left.appendleft(Pause(action.seconds))
-                    has_waited = True
-                    continue
-                is_out_in_part = is_out_in_part or (isinstance(action, Send) and bool(action.data))
-                await self._perform_one(action)
+        if self.has_ended:
+            return
+        self._current = left
+        is_sent_in_part = has_waited = False
+        while left:
+            action = left.popleft()
+            if isinstance(action, Hold) and is_sent_in_part and not self._keeps_order:
+                # Others may overtake a unit that is held, but not come between its pieces: this one
+                # waits in its turn instead, once.
+                left.appendleft(Send(action.data))
+                if not has_waited and not (action.final and action.replies <= 1):
+                    left.appendleft(Pause(action.seconds))
+                has_waited = True
+                continue
+            is_sent_in_part = is_sent_in_part or (isinstance(action, Send) and bool(action.data))
+            await self._perform_one(action)
 
     async def _perform_one(self, action: Action) -> None:
         if isinstance(action, Send) and self._keeps_order and self._held:

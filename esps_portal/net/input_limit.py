@@ -17,7 +17,7 @@ from esps_portal.net.connection_server import ConnectionServer
 if TYPE_CHECKING:
     from esps_portal.faults.fault_registry import FaultRegistry
 
-# Bytes; the kernel makes it its least.
+# Bytes: the kernel takes its own minimum instead.
 _SMALL = 4096
 # <asm-generic/socket.h>; Python has no name for it.
 _SO_BUF_LOCK = 72
@@ -49,13 +49,15 @@ class InputLimit:
     def _apply(self) -> None:
         # A closed one stays in the set until its task has noticed.
         listeners = {each for each in self._connections.acceptor.listeners if each.fileno() >= 0}
-        is_small = any(fault.kind == "deaf" for fault in self._faults.in_force)
-        for listener in listeners - self._limited if is_small else listeners & self._limited:
-            if is_small:
+        is_limited = any(fault.kind == "deaf" for fault in self._faults.in_force)
+        if is_limited:
+            for listener in listeners - self._limited:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL)
-            else:
+            self._limited = listeners
+        else:
+            for listener in listeners & self._limited:
                 _lift(listener)
-        self._limited = listeners if is_small else set()
+            self._limited = set()
 
 
 def _lift(listener: socket.socket) -> None:

@@ -57,13 +57,14 @@ class PortControl:
         self._tasks.serve()
 
     def stop_accepting(self) -> None:
-        """Accept no more connections, except those that wait already: they get a proper end.
+        """Accept no more connections, except those that wait already: they are ended gracefully.
 
-        Closing the listener would reset them, though another process may share the port.
+        Closing the listener would reset them, even if another process shares the port.
         """
         self._is_ending = True
-        for listener in self._sockets.tcp if self._outage.how is None else ():
-            self._connections.acceptor.accept_waiting(listener)
+        if self._outage.how is None:
+            for listener in self._sockets.tcp:
+                self._connections.acceptor.accept_waiting(listener)
         self._tasks.close_listeners()
 
     def down(self, how: OutageKind = "refuse") -> None:
@@ -108,14 +109,15 @@ class PortControl:
             keep_idle: leave alone the connections that wait for their client's next request, and
                 those that wait to be accepted.
         """
-        async with self._resetting:  # they come from any thread
+        async with self._resetting:  # any thread may ask for one
             ended = 0
             if self._outage.how == "silent":
                 # What came during the silence must not be read when it ends.
                 ended = await self._connections.abort(keep_idle=keep_idle)
             self.up()
-            for listener in () if keep_idle else self._sockets.tcp:
-                refuse_waiting(listener)
+            if not keep_idle:
+                for listener in self._sockets.tcp:
+                    refuse_waiting(listener)
             for server in self._tasks.datagrams:
                 server.discard_waiting()
             await until_begun()
@@ -150,7 +152,9 @@ class PortControl:
         return [*self._sockets.tcp, *self._sockets.udp]
 
     def forget_if_unused(self) -> bool:
-        """Do what `reset` does, if nobody is connected; return that. It must be idle.
+        """Do what `reset` does, if nobody is connected; return whether that was done.
+
+        The server must be idle (`is_idle`).
 
         Like `has_input` and `is_idle` it may be called while the loop sleeps.
         """

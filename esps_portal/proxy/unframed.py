@@ -64,7 +64,8 @@ class Unframed:
                 exchange.waiting.append(fault)
                 gate = Gate(fault.match, self._opener(fault, exchange), MissReason.MATCH)
                 part = part_of(fault, gate)
-                parts += [part] if part is not None else []
+                if part is not None:
+                    parts.append(part)
         return parts
 
     def _opener(self, fault: Fault, exchange: LiveExchange) -> Callable[[], bool]:
