@@ -37,12 +37,13 @@ class ExchangeTracker:
             has none.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what is composed
+    def __init__(  # noqa: PLR0913 - what is composed
         self,
         faults: FaultRegistry,
         journal: Journal,
         connection: RecordedConnection,
         now: float,
+        *,
         transport: str = "tcp",
         service_of: Callable[[bytes], bytes | None] | None = None,
     ) -> None:

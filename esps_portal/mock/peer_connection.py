@@ -34,9 +34,10 @@ class PeerConnection:
         """End the connection with RST, after what the handler returns. No effect over UDP."""
         self._end = "reset"
 
-    def take_end(self) -> str:
-        """Return how the handler ends it: ``close`` or ``reset``; empty: it does not."""
+    @property
+    def requested_end(self) -> str:
+        """How the handler ends it: ``close`` or ``reset``; empty: it does not."""
         return self._end
 
     def __dir__(self) -> list[str]:
-        return [name for name in public_names(self) if name != "take_end"]
+        return [name for name in public_names(self) if name != "requested_end"]

@@ -17,7 +17,7 @@ from esps_portal.net.connection_server import ConnectionServer
 if TYPE_CHECKING:
     from esps_portal.faults.fault_registry import FaultRegistry
 
-# Bytes: the kernel takes its own minimum instead.
+# Bytes; where the kernel's own minimum is larger, it takes that.
 _SMALL = 4096
 # <asm-generic/socket.h>; Python has no name for it.
 _SO_BUF_LOCK = 72

@@ -113,7 +113,8 @@ class Lane:
         if self.discards:
             return
         now = trio.current_time()
-        for action in self._perform_now(actions) if self.is_clear else actions:
+        left = self._perform_now(actions) if self.is_clear else actions
+        for action in left:
             self._waiting.append((action, now))
             self._size += _size(action)
         if self._waiting and not self._is_performing:

@@ -88,7 +88,7 @@ class Answerer:
         self.script.closed(self.connection)
 
     def _steps(self, result: object) -> list[AnswerStep]:
-        found, end = frames_of(result), self.connection.take_end()
+        found, end = frames_of(result), self.connection.requested_end
         return [*found, End(end)] if end else found
 
     def _failed(self, frame: bytes, error: BaseException) -> list[AnswerStep]:

@@ -113,7 +113,7 @@ class PeerState:
         self, connection: RecordedConnection, now: float, transport: str = "tcp"
     ) -> ExchangeTracker:
         """Return the tracker of a new connection, or of a new client over UDP."""
-        return ExchangeTracker(self.faults, self.journal, connection, now, transport)
+        return ExchangeTracker(self.faults, self.journal, connection, now, transport=transport)
 
     @property
     def has_news(self) -> bool:

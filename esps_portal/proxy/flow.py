@@ -51,6 +51,7 @@ class Flow:
     """The datagrams between one client and the upstream. `run` is its whole life.
 
     Args:
+        sender: the client.
         number: of the client, counted by the proxy.
         to_client: sends to the client, or performs the plan of a fault.
         tap: notes the calls of ESPS/1; ``None``: another protocol.
@@ -59,15 +60,16 @@ class Flow:
         silence: as long as it is on, what the server sends vanishes.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what is composed
+    def __init__(  # noqa: PLR0913 - what is composed
         self,
         state: ProxyState,
         sender: Sender,
         number: int,
+        *,
         to_client: DatagramFaultWriter,
         tap: DatagramTap | None,
         window: float,
-        on_reply: Callable[[], None],
+        on_reply: Callable[[], object],
         silence: Silence = NEVER_SILENT,
     ) -> None:
         now = trio.current_time()

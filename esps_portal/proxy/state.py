@@ -84,7 +84,14 @@ class ProxyState:
     ) -> ExchangeTracker:
         """Return the tracker of a new connection, or of a new client over UDP."""
         service_of = _service_of if self.upstream.is_esps else None
-        return ExchangeTracker(self.faults, self.exchanges, connection, now, transport, service_of)
+        return ExchangeTracker(
+            self.faults,
+            self.exchanges,
+            connection,
+            now,
+            transport=transport,
+            service_of=service_of,
+        )
 
     def start_clock(self, now: float) -> None:
         """Count the times of all journals from now."""

@@ -82,15 +82,12 @@ class DatagramProxy:
             state,
             sender,
             state.clients,
-            self._writer,
-            tap,
-            window,
-            self._note_change,
-            self._silence,
+            to_client=self._writer,
+            tap=tap,
+            window=window,
+            on_reply=self._changed.unpark_all,
+            silence=self._silence,
         )
-
-    def _note_change(self) -> None:
-        self._changed.unpark_all()
 
     async def _run(self, sender: Sender, flow: Flow) -> None:
         try:

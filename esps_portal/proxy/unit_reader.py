@@ -94,6 +94,8 @@ class UnitReader:
             return False
         self._observer.from_server(data, now)
         steps = self._units.from_server(data, now)
-        for step in [SideActions(CLIENT, [Send(data)])] if steps is None else steps:
+        if steps is None:
+            steps = [SideActions(CLIENT, [Send(data)])]
+        for step in steps:
             self._directions.towards(step.to).lane.put(step.actions)
         return True
