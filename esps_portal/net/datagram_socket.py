@@ -38,10 +38,10 @@ from esps_portal.net.ttl import ask_for_ttl
 #: Seconds in which more is read that has come meanwhile, before other tasks get a turn (own choice:
 #: as `ready_set.POLLING_SECONDS`).
 READING_SECONDS = 0.001
-# Read in a row, and handled together.
+# Datagrams that are read in a row, and handled together.
 _MAX_READS = 64
-# Of a flood: so many are read in a row, of which most are dropped at 2 microseconds each, and so
-# many are handled after that, at up to 30 each, while the kernel's queue fills again.
+# The same two numbers in a flood. Most of what is read is dropped, which takes 2 microseconds each.
+# To handle one takes up to 30, and meanwhile the kernel's queue fills again.
 _MAX_READS_OF_FLOOD, _MAX_HANDLED_OF_FLOOD = 1024, 32
 _MAX_DATAGRAM = 65535
 _MAX_ANCILLARY = 128
@@ -78,7 +78,7 @@ class DatagramSocket:
             ask_for_destination(sock)
         if wants_ttl and HAS_ANCILLARY:
             ask_for_ttl(sock)
-        # Whether there is anything to read beside the datagram.
+        # Whether the kernel reports more than each datagram and its source.
         self._has_ancillary = HAS_ANCILLARY and (self.takes_groups or wants_ttl)
         self._make_sender = sender_with_ttl if wants_ttl else sender_of
         # The method of the socket that reads a datagram, and its arguments.
@@ -88,7 +88,7 @@ class DatagramSocket:
             self._receive, self._receive_args = sock.recvmsg, (_MAX_DATAGRAM, _MAX_ANCILLARY)
         # Datagrams of a flood that were read and not handled yet.
         self._queue: FairQueue[tuple[bytes, Sender]] = FairQueue()
-        # What is sent while `hold` is in force, and to whom: to an address, where that is enough.
+        # What was sent while `hold` is in force, and to whom; see `ReceivedDatagrams.receivers`.
         self._is_holding = False
         self._held: list[bytes] = []
         self._receivers: list[Any] = []

@@ -19,7 +19,7 @@ import attrs
 
 #: Bytes of all datagrams that wait (own choice): 4,000 short ones, 60 of the longest.
 ROOM = 1 << 22
-# Bytes that one takes beside its own: the objects of Python that it is.
+# Bytes that each takes beside its own: for its objects in Python.
 _OVERHEAD = 1000
 
 DatagramT = TypeVar("DatagramT")
@@ -77,11 +77,11 @@ class FairQueue(Generic[DatagramT]):
         waiting.held += size
         self._free -= size
 
-    def take(self, most: int) -> list[DatagramT]:
-        """Take up to ``most`` datagrams, one of each sender in turn."""
+    def take(self, count: int) -> list[DatagramT]:
+        """Take up to ``count`` datagrams, one of each sender in turn."""
         taken: list[DatagramT] = []
         turns = self._turns
-        while turns and len(taken) < most:
+        while turns and len(taken) < count:
             waiting = turns.popleft()
             datagram, size = waiting.datagrams.popleft()
             taken.append(datagram)

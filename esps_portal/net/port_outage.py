@@ -158,7 +158,7 @@ class PortOutage:
         """Bind new sockets to all addresses that were refused; those of TCP do not listen yet."""
         if not self._is_reset.is_set():
             self._connections.abort_soon()  # before anything that comes after the outage
-        self._connections.silence.end()  # of before; what it holds up was aborted
+        self._connections.silence.end()  # an earlier one: what it held up was aborted
         for reserved in (*self._sockets.reserved, *self._udp_reserved):
             let_share(reserved, allowed=True)
         again = bind_all_again((*self._held_tcp, *self._held_udp))

@@ -1,4 +1,4 @@
-"""Datagrams that were read in one go. Of most nobody needs more than the bytes and the address."""
+"""Datagrams that were read together. A `Sender` is made only for those that need one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ReceivedDatagrams:
     """Some datagrams, in the order in which they came.
 
     Args:
-        senders: of each, where more than the address was asked for; `None`: it was not.
+        senders: of each, if the kernel was asked for more than the address; otherwise `None`.
 
     Attributes:
         data: the bytes of each.

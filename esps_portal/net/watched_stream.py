@@ -134,7 +134,8 @@ class WatchedStream(SocketStream):
 
     async def until_broken(self) -> None:
         """Wait for a RST without reading; bytes that wait to be read do not end the wait."""
-        if await self._until_end(for_fin=False) and not self.is_broken:
+        await self._until_end(for_fin=False)
+        if not self.is_broken:
             # Both directions have ended with FIN: there can be no RST any more.
             await trio.sleep_forever()
 
@@ -142,8 +143,8 @@ class WatchedStream(SocketStream):
         """Wait for a FIN without reading what comes before it, or for a RST."""
         await self._until_end(for_fin=True)
 
-    async def _until_end(self, *, for_fin: bool) -> bool:
-        """Wait for an error or, if that is wanted, a FIN; return whether there was no error."""
+    async def _until_end(self, *, for_fin: bool) -> None:
+        """Wait for an error or, if that is wanted, a FIN; after an error the stream `is_broken`."""
         try:
             if self._errors is None:
                 self._errors = watch_errors(self._socket)
@@ -154,9 +155,8 @@ class WatchedStream(SocketStream):
         if self._errors is not None and not self.is_broken:
             end = await self._errors.wait(for_fin=for_fin)
             await self.turns.input.begin()
-            if end == "error":
+            if end == "error":  # a write may have met the RST before
                 self.is_broken = True
-        return not self.is_broken  # a write may have met the RST first
 
     def keep_alive(self) -> None:
         """Make the kernel check that the other end is there: a RST or silence says that it is not.
