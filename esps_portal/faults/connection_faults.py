@@ -19,8 +19,8 @@ class ConnectionFaults:
     acts no more.
 
     Args:
-        faults: are asked before each piece that is sent.
-        target: returns the connection as faults select it, with its age.
+        faults: those that are placed; they are asked before each piece that is sent.
+        target: returns the `FaultTarget` for the connection, with its present age.
     """
 
     __slots__ = ("_faults", "_known", "_parts", "_target")

@@ -18,8 +18,8 @@ class DatagramPlan:
     """What to send in place of one datagram.
 
     Attributes:
-        datagrams: these, after ``delay`` seconds.
-        hold: wait until this many later replies are sent, for ``delay`` seconds at most; 0: no.
+        datagrams: what is sent, after ``delay`` seconds.
+        hold: how many later replies are sent first, if they come within ``delay`` seconds; 0: none.
         held_by: the fault that holds it back.
         from_other_port: send them from another port.
     """

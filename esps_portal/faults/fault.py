@@ -43,14 +43,14 @@ class Fault:
         times: the most times that it strikes; ``None``: no limit.
         chance: the probability that it strikes, 0 to 1; ``None``: always.
         seed: of the random numbers for ``chance`` and jitter.
-        given: the names of what was given, without those that are defaults.
+        given: the names of the parameters and selectors that were given, rather than defaults.
         is_optional: a strict test does not fail if it never strikes.
         number: counts the faults of a registry, in the order of placing.
         selected: how many targets its selectors matched.
         happened: how often it struck.
-        misses: what it let pass as long as it had not struck.
+        misses: the targets that it did not strike, until it first strikes.
         counts: how many connections, requests and replies its selectors matched.
-        failure: what its predicate has raised, first; empty for nothing.
+        failure: the first exception of its predicate, as text; empty: there was none.
     """
 
     kind: str
@@ -282,7 +282,7 @@ class Fault:
     def selects_reply(self) -> bool:
         """Count one reply; return whether its number is selected.
 
-        One with ``reply_match`` is asked once that is found: only replies that match count.
+        A fault with ``reply_match`` is asked once that is found: only replies that match count.
         """
         number = self.counts.reply()
         return self.reply is None or number in self.reply

@@ -70,7 +70,11 @@ class Match:
         )
 
     def guarded(self, on_error: Callable[[BaseException], None]) -> Match:
-        """Return this selector, whose predicate matches nothing where it raises, which is noted."""
+        """Return the same selector; if its predicate raises, that is reported, and matches nothing.
+
+        Args:
+            on_error: called with what the predicate has raised.
+        """
 
         def search(unit: bytes) -> object:
             try:

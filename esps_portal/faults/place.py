@@ -25,8 +25,8 @@ class Place:
         has_server: it has an upstream, which ``to="server"`` can name.
         issues_certificates: over TLS it has certificates of its own, also with problems.
         has_frames: a stream is cut into frames, so that the end of a unit is known.
-        unterminated: how the frames that a side gets are framed, as text, where they do not end
-            with bytes that only end them, such as LF; by that side, client or server.
+        unterminated: the framings whose frames have no terminator, such as LF: by the side that
+            gets the frames, client or server, each framing as text.
     """
 
     name: str
@@ -105,7 +105,7 @@ class Place:
 
 #: A portal, whatever serves it.
 PORTAL = Place(name="portal", is_esps=True, has_server=False, has_frames=True)
-#: One that shows a certificate of its own over TLS.
+#: A portal that issues its own certificates for TLS.
 PORTAL_WITH_CERTIFICATES = attrs.evolve(PORTAL, issues_certificates=True)
 
 

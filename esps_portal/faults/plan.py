@@ -63,10 +63,10 @@ class FaultPlan:
         return cls([part for part in parts if part is not None], record)
 
     def include(self, of_connection: Sequence[PlanPart]) -> None:
-        """Add the parts that take the connection as one unit, each in its place.
+        """Add the parts that take the connection as one unit, in the order of placing.
 
         Args:
-            of_connection: from `ConnectionFaults.parts`; those of the last call no longer act.
+            of_connection: from `ConnectionFaults.parts`. They replace those of an earlier call.
         """
         own = (part for part in self._parts if not part.fault.strikes_connections)
         self._parts = sorted((*own, *of_connection), key=lambda part: part.fault.number)
@@ -105,7 +105,7 @@ class FaultPlan:
         return delay
 
     def _leave_before(self) -> None:
-        """Let parts that strike before execution have acted, or give back their claims."""
+        """Drop the parts that strike before execution; those that did not act free their claims."""
         for part in self._before:
             part.finish(is_whole=False)
         self._parts = [part for part in self._parts if part not in self._before]

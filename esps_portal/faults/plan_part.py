@@ -44,7 +44,7 @@ class Gate:
         return self._scanner.feed(piece.data)
 
     def peek(self, piece: Piece) -> int | None:
-        """Return what `find` would, and leave the part as it is."""
+        """Return what `find` would return, without having read the piece."""
         scanner = copy.copy(self._scanner)
         found = self.find(piece)
         self._scanner = scanner
@@ -130,8 +130,8 @@ class PlanPart:
         actions = merge_sends(self._effect.feed(piece))
         if actions != merge_sends([Send(piece.data)]) and not self.has_struck:
             on_strike(self)
-        # Without bytes there is no place in the unit: a later part must not end it there. Only
-        # what had none from the start is passed on as that.
+        # An empty `Send` would let a later part end the unit at this place. So an empty head is
+        # sent only if the whole piece was empty, and nothing else is done about it.
         if head or not (actions or piece.data):
             actions.insert(0, Send(head))
         return actions

@@ -87,8 +87,8 @@ class NearMiss:
     Attributes:
         connection_number: as the fault counts connections; 0 where it does not.
         reply_size: of a reply that it does not change, in bytes.
-        found_at: how many bytes of that came before the last one that it had to find; 0: it had to
-            find nothing, or acts on a whole frame.
+        found_at: where in that reply the last byte is of what it had to find, counted from 0; 0
+            also if it had to find nothing, or acts on whole frames.
     """
 
     reason: MissReason

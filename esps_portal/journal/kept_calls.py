@@ -72,8 +72,8 @@ class KeptCalls:
 
     Args:
         max_count: how many are kept.
-        max_bytes: of all of them together, lines and replies. A reply that alone has more, and
-            goes on, is kept from then on without its earlier lines.
+        max_bytes: of all of them together, lines and replies. If a single reply grows beyond that,
+            its earlier lines are forgotten.
     """
 
     __slots__ = (
@@ -88,7 +88,7 @@ class KeptCalls:
     )
 
     def __init__(self, max_count: int, max_bytes: int) -> None:
-        # Those that are held, in order. The latest turns come after them, and are not counted yet.
+        # What is held, in order. The turns in `_turns` are later, and not counted yet.
         self._calls: deque[RecordedCall | Answered | AnsweredText] = deque()
         self._turns: list[AnsweredTurn] = []
         self._begun = 0
@@ -97,7 +97,7 @@ class KeptCalls:
         # A sum: at least as many bytes as are held.
         self._bytes = 0
         self._max_bytes = max_bytes
-        # Those that may grow, also if they are no longer kept: a sink may need them when they end.
+        # Those whose reply may grow, even if they are no longer kept: sinks get them at their end.
         self._running: dict[RecordedCall, None] = {}
 
     def add(self, record: RecordedCall) -> None:
@@ -169,7 +169,7 @@ class KeptCalls:
         self._hold(call, 1)
 
     def _hold(self, calls: RecordedCall | Answered | AnsweredText, count: int) -> None:
-        """Hold so many more. Forget the oldest as far as too many are held without them."""
+        """Hold ``count`` more; forget the oldest, as long as enough are held without them."""
         self._calls.append(calls)
         self._begun += count
         self._count += count

@@ -83,7 +83,7 @@ def bytes_from_value(value: object) -> bytes:
     """Return the bytes that a value represents.
 
     Raises:
-        ValueError: it stands for none; the message says what it must be.
+        ValueError: it represents no bytes; the message says what it must be.
     """
     if isinstance(value, str):
         try:

@@ -118,7 +118,7 @@ class AnswerChain(Generic[_Answer]):
 
     @property
     def expected_uses(self) -> int:
-        """How many calls use up all of its answers; of an endless last one, the first."""
+        """How many uses it takes until each answer was given; an endless last one counts once."""
         return sum(answer.times or 1 for answer in self.answers) or 1
 
     @property

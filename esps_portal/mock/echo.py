@@ -10,7 +10,8 @@ from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-#: From which byte of the request up to before which one is copied into the reply.
+#: The bytes of the request that are copied into the reply: the first, and the one after the last,
+#: counted from 0.
 Echo = tuple[int, int]
 
 

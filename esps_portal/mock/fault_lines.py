@@ -16,7 +16,7 @@ __tracebackhide__ = hides_frame
 
 # The table of each server's faults in a scenario.
 _TABLES = {"portal": "faults", "proxy": "proxies.faults", "peer": "peers.faults"}
-# What a text would mean on the command line if it began so.
+# With these prefixes the command line would take a text for a pattern or for bytes.
 _PREFIXES = ("re:", "hex:")
 
 

@@ -31,7 +31,7 @@ class ScriptedConversation:
         framings: one for each transport; what is sent must be frames of each of these.
 
     Attributes:
-        has_begun: on a connection, which no other conversation then has until its end.
+        has_begun: it runs on a connection, or has run; no other one runs there at the same time.
         done: how many steps have been done, or have begun.
         is_optional: a strict test does not fail if it is not done to its end.
 
