@@ -98,7 +98,7 @@ class Acceptor:
             finally:
                 self.listeners.pop(listener, None)
                 if not self.listeners:
-                    self._spare.give_up()
+                    self._spare.close()
                 if listener.fileno() >= 0:
                     trio.lowlevel.notify_closing(listener)
                     close_socket(listener)
@@ -144,7 +144,7 @@ class Acceptor:
 
     def _refuse_with_spare(self, listener: socket.socket) -> bool:
         """Refuse the next client with the spare descriptor; return whether there was a client."""
-        with self._spare.lent():
+        with self._spare.released():
             try:
                 connected, _ = _accepted_here(listener)
             except OSError:

@@ -55,8 +55,8 @@ class ClientHandler:
         self._client = accepted.stream
         #: When it was accepted; seconds on trio's clock.
         self.opened: float = trio.current_time()
-        # Faults that have struck before the connection was set up; performed later.
-        self._due: list[Fault] = []
+        # Faults that have struck before the connection was set up; they are performed after that.
+        self._early_faults: list[Fault] = []
         self._scope = trio.CancelScope()
         self._first_end = FirstEnd()
 

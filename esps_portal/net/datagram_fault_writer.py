@@ -34,9 +34,15 @@ class DatagramSender(Protocol):
 
 @attrs.define(eq=False)
 class _Held:
-    """Datagrams held back until a number of others have left."""
+    """Datagrams held back until a number of others have left.
 
-    datagrams: DatagramPlan
+    Attributes:
+        plan: what to send then.
+        others: how many still have to leave first.
+        timer: cancels the call that sends them at the latest.
+    """
+
+    plan: DatagramPlan
     to: Sender
     others: int
     on_sent: Callable[[], None]
@@ -66,7 +72,7 @@ class DatagramFaultWriter:
 
     def holds(self, fault: Fault) -> bool:
         """Whether a fault holds a datagram back until others have left."""
-        return any(held.datagrams.held_by is fault for held in self._held)
+        return any(held.plan.held_by is fault for held in self._held)
 
     def send(self, datagram: bytes, to: Sender) -> None:
         """Send a datagram that no fault changes."""
@@ -142,11 +148,11 @@ class DatagramFaultWriter:
             self._held.remove(held)
             if held.timer is not None:
                 held.timer.cancel()
-            self._send_plan(held.datagrams, held.to)
+            self._send_plan(held.plan, held.to)
             held.on_sent()
 
     def _count_one(self) -> None:
-        """Release what waited for one more reply to leave."""
+        """Count a datagram that has left; send those that waited for it alone."""
         for held in list(self._held):
             held.others -= 1
             if held.others <= 0:

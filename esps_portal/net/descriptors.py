@@ -60,16 +60,16 @@ class SpareDescriptor:
             with contextlib.suppress(OSError):
                 self._descriptor = os.open(os.devnull, os.O_RDONLY)
 
-    def give_up(self) -> None:
+    def close(self) -> None:
         """Close the descriptor."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
     @contextlib.contextmanager
-    def lent(self) -> Iterator[None]:
-        """Free the descriptor inside a ``with`` block, and open it again after that."""
-        self.give_up()
+    def released(self) -> Iterator[None]:
+        """Close the descriptor for a ``with`` block, in which another one can be opened."""
+        self.close()
         try:
             yield
         finally:

@@ -36,7 +36,7 @@ INPUT_AT_ONCE = 256
 
 @attrs.define
 class _Place:
-    """One that waits; the number of its pass, once it is scheduled."""
+    """The place of a task that waits; it has the number of its pass once it is scheduled."""
 
     number: int = 0
 
@@ -67,10 +67,10 @@ class Turns:
         self._seconds = seconds
         self._clock = clock
         self._waiting: OrderedDict[trio.lowlevel.Task, _Place] = OrderedDict()
-        # Passes are numbered. Those that have their turn in the next one are scheduled already.
+        # The number of this pass, and how many tasks are scheduled for the next one.
         self._pass = 0
         self._scheduled = 0
-        # Turns in the pass that is known last, and when it has no more time for any.
+        # How many turns this pass has had, and until when it has time for more.
         self._begun = 0
         self._until = 0.0
 

@@ -110,7 +110,7 @@ class PeerHandler(ClientHandler):
     def strike(self, fault: Fault) -> None:
         """End at once as a fault says that strikes at an age, whatever waits."""
         if self._lane is None:
-            self._due.append(fault)
+            self._early_faults.append(fault)
             return
         strike_at_once(fault, self._client, self._end)
 
@@ -121,7 +121,7 @@ class PeerHandler(ClientHandler):
         with self._serving:
             async with trio.open_nursery() as nursery:
                 self._lane = Lane(self._client, nursery, self._end, self._note_broken)
-                for fault in self._due:
+                for fault in self._early_faults:
                     self.strike(fault)
                 nursery.start_soon(self._read)
                 try:

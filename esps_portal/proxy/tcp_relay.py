@@ -125,7 +125,7 @@ class Relay(ClientHandler):
     def strike(self, fault: Fault) -> None:
         """End at once as a fault says that strikes at an age, whatever waits."""
         if self._directions is None:
-            self._due.append(fault)  # both sides must be connected first
+            self._early_faults.append(fault)  # both sides must be connected first
             return
         direction = self._directions.towards(fault.to)
         strike_at_once(fault, direction.sink, lambda how: self._end(how, direction))
@@ -144,7 +144,7 @@ class Relay(ClientHandler):
                 reader = UnitReader(self._units, self._observer, directions)
                 if self._draining:
                     directions.up.reading.cancel()
-                for fault in self._due:
+                for fault in self._early_faults:
                     self.strike(fault)
                 nursery.start_soon(self._run_direction, directions.up, reader)
                 nursery.start_soon(self._run_direction, directions.down, reader)
