@@ -300,10 +300,12 @@ class ReadySet:
     def _classify(self, place: _Place, turn: Turn, *, is_long: bool) -> None:
         """Note after a turn how it is served from now on."""
         is_heavy = turn is _MORE or (is_long and place.connection.asked_much)
-        if self._by_number.get(place.number) is place:  # it has not left
-            self._set_queue(place, _HEAVY if is_heavy else _LIGHT)
+        queue = _HEAVY if is_heavy else _LIGHT
+        if queue != place.queue and self._by_number.get(place.number) is place:  # it has not left
+            self._set_queue(place, queue)
 
     def _set_queue(self, place: _Place, queue: int) -> None:
+        """Change the class of a connection."""
         self._not_light += (queue != _LIGHT) - (place.queue != _LIGHT)
         place.queue = queue
 
