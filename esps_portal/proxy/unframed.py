@@ -97,7 +97,7 @@ class Unframed:
     def _note_found(self, exchange: LiveExchange) -> None:
         """Have faults that were placed since the reply began note what has come of it since."""
         if self._before_later is not None:
-            target = self._tracker.target(exchange, Stage.REPLY)
+            target = self._tracker.exchange_target(exchange, Stage.REPLY)
             later = exchange.record.reply[self._before_later :]
             self._tracker.faults.note_found(target, later, self._placed)
 

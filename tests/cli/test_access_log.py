@@ -275,5 +275,5 @@ async def test_without_a_reader_nothing_is_formatted(monkeypatch: pytest.MonkeyP
                     nursery.cancel_scope.cancel()
             later: list[Entry] = []
             journal.sinks.append(later.append)
-            journal.exchange_ended(exchange, ABORTED, 3.0, complete=False)
+            journal.exchange_ended(exchange, 3.0, complete=False)
             assert [entry.event for entry in later] == [ABORTED]  # "GET" was not kept for it

@@ -42,6 +42,6 @@ async def test_nothing_wakes_a_proxy_that_has_nothing_to_write(
             await trio.sleep(1)
             assert got[-1] == (data, True)
             await assert_sleeps()
-        journal.exchange_ended(exchange, "aborted", 4, complete=False)
+        journal.exchange_ended(exchange, 4, complete=False)
         await assert_sleeps()
         nursery.cancel_scope.cancel()
