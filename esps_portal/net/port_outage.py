@@ -145,14 +145,16 @@ class PortOutage:
 
     async def _reset_open(self, is_done: trio.Event) -> None:
         """Reset what was open when the ports went out of service."""
-        if self.how == "refuse":  # else it was reset when that ended, and others have come since
-            await self._connections.abort()
-            await until_begun()
-        if self.how == "refuse":
-            self._connections.abort_soon()  # what was accepted just before
-            # Only now, so that nothing that came during a silence is read.
-            self._connections.silence.end()
-        is_done.set()
+        try:
+            if self.how == "refuse":  # else it was reset as that ended, and others have come since
+                await self._connections.abort()
+                await until_begun()
+            if self.how == "refuse":
+                self._connections.abort_soon()  # what was accepted just before
+                # Only now, so that nothing that came during a silence is read.
+                self._connections.silence.end()
+        finally:
+            is_done.set()  # also where the server ends, and all that is open with it
 
     def _bind_again(self) -> None:
         """Bind new sockets to all addresses that were refused; those of TCP do not listen yet."""

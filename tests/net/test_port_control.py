@@ -451,3 +451,10 @@ async def test_a_server_that_ends_takes_no_port_again(
         await ports.reset()
         with pytest.raises(OSError, match="all attempts to connect"):
             await portal.connect()
+
+
+async def test_who_waits_until_it_is_down_goes_on_when_the_server_ends() -> None:
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as waiting, running(reserve_port=True) as portal:
+            portal.listeners.ports.down()
+            waiting.start_soon(portal.listeners.ports.until_down)
