@@ -213,10 +213,12 @@ class NamedServers:
             for server in [s for s in self.by_name.values() if s.name not in kept]:
                 await self.end(server)
             for each in prepared:
-                if each.name in kept:
-                    await each.take_over(self.by_name[each.name])
-                else:
+                # One that was kept may have been ended meanwhile.
+                running = self.by_name.get(each.name)
+                if running is None:
                     await self.start(each)
+                else:
+                    await each.take_over(running)
 
     def values(self) -> list[dict[str, Any]]:
         """Return all of them as a scenario has them."""
