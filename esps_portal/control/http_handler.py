@@ -34,6 +34,9 @@ STALL = 30.0
 # Seconds after which a client that reads nothing of a reply gives way to others (own choice: on any
 # network a client that reads gets something in that time).
 _SLOW = 1.0
+# Seconds within which the first request of a new connection is expected (own choice: a program that
+# opens hundreds of connections at once writes to the last of them about 0.1 s later).
+_FIRST = 0.25
 # Seconds for which what a client still sends is discarded, so that no RST overtakes the reply.
 _LINGER = 1.0
 
@@ -61,6 +64,7 @@ class HttpHandler:
         deadline: when it ends unless its client goes on.
         waits_since: since when it waits for its client; ``None``: it does not.
         is_held: whether its request may wait for long (``POST /wait``).
+        is_new: whether it has had no reply yet.
     """
 
     def __init__(
@@ -73,7 +77,9 @@ class HttpHandler:
     ) -> None:
         self.deadline: float = math.inf
         self.is_held: bool = False
+        self.is_new: bool = True
         self.waits_since: float | None = trio.current_time()
+        self._admitted = self.waits_since
         # Whether it waits for more of a request; otherwise for its client to read a reply.
         self._is_reading = True
         self._stream = stream
@@ -101,6 +107,11 @@ class HttpHandler:
             return not self._stream.has_input()
         return trio.current_time() >= self.waits_since + _SLOW
 
+    @property
+    def is_expected(self) -> bool:
+        """Whether its first request may be on its way."""
+        return self.is_new and trio.current_time() < self._admitted + _FIRST
+
     # -- what the server does with it
 
     def shut_down(self) -> None:
@@ -114,7 +125,7 @@ class HttpHandler:
 
     def admit(self) -> None:
         """Begin to serve it."""
-        self.waits_since = trio.current_time()
+        self.waits_since = self._admitted = trio.current_time()
         self._is_settled.set()
 
     def refuse(self) -> None:
@@ -173,7 +184,10 @@ class HttpHandler:
             return
         self.deadline = trio.current_time() + HEAD
         with trio.CancelScope() as self._scope:
-            await self._is_settled.wait()
+            while not self._is_settled.is_set():
+                with trio.move_on_after(_FIRST):
+                    await self._is_settled.wait()
+                self._room.settle()  # one whose request has not come gives way by now
         self.deadline = math.inf
 
     async def _serve_one(self) -> bool:
@@ -184,6 +198,7 @@ class HttpHandler:
             await self._send(Reply.of_error(error), close=True)
             return False
         reply = await reply_of(partial(self._answer, head))
+        self.is_new = False
         close = self._http.has_unread_body or self._is_closing or self._room.is_wanted
         await self._send(reply, close=close, only_head=head.method == "HEAD")
         return not close and self._http.start_next_cycle()

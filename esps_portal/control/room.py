@@ -17,10 +17,16 @@ the kernel, and are served after those before them.
 
 from __future__ import annotations
 
+import math
 from operator import itemgetter
 from typing import Protocol
 
 import trio
+
+
+# Seconds (own choice): under a flood of connections without requests, clients who send some wait
+# for the first of them once in that time.
+_DISTRUST = 5.0
 
 
 class Connection(Protocol):
@@ -37,6 +43,14 @@ class Connection(Protocol):
     @property
     def is_held(self) -> bool:
         """Whether its request may wait for long (``POST /wait``)."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it has had no reply yet."""
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether its first request may be on its way."""
 
     def admit(self) -> None:
         """Be served."""
@@ -76,6 +90,8 @@ class Room:
         self._refused: dict[Connection, None] = {}
         self._released: dict[Connection, None] = {}
         self._not_full = trio.lowlevel.ParkingLot()
+        # Until when also those give way whose first request may be on its way.
+        self._distrusts_until = -math.inf
 
     @property
     def is_full(self) -> bool:
@@ -144,8 +160,17 @@ class Room:
             (each.waits_since, each) for each in self._served if each.waits_since is not None
         ]
         for _, connection in sorted(waiting, key=itemgetter(0)):
-            if connection.gives_way:
+            if connection.gives_way and not self._is_spared(connection):
                 del self._served[connection]
                 connection.shut_down()
                 return True
+        return False
+
+    def _is_spared(self, connection: Connection) -> bool:
+        """Whether a connection is not to give way, since its first request may be on its way."""
+        if not connection.is_new:
+            return False
+        if connection.is_expected:
+            return trio.current_time() >= self._distrusts_until
+        self._distrusts_until = trio.current_time() + _DISTRUST
         return False

@@ -101,6 +101,19 @@ async def test_one_that_is_not_answered_is_closed(autojump_clock: object, begun:
         assert (b"200 OK" in answers) == (begun == get("fast"))
 
 
+@pytest.mark.parametrize("begun", [b"", get("fast")[:9]])
+async def test_a_request_that_is_on_its_way_is_answered(
+    autojump_clock: object, begun: bytes
+) -> None:
+    async with served() as it:
+        first = await it.connect(begun)
+        second = await it.connect(get("fast"))
+        await trio.sleep(0.1)
+        await first.send_all(get("fast")[len(begun) :])
+        for client in (first, second):
+            assert b'"fast"' in await client.receive_some()
+
+
 async def test_one_that_is_answered_is_told_that_it_ends(autojump_clock: object) -> None:
     async with served() as it:
         first = await it.connect(get("slow") + get("fast"))

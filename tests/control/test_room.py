@@ -17,6 +17,8 @@ class Connection:
     waits_since: float | None = None
     is_held: bool = False
     gives_way: bool = True
+    is_new: bool = False
+    is_expected: bool = False
     told: str = ""
 
     def admit(self) -> None:
@@ -82,6 +84,23 @@ def test_a_newcomer_is_refused_where_all_wait_themselves(room: Room) -> None:
     room.leave(newcomers[0])
     room.leave(connections[0])
     assert told(entered(room, [Connection()])) == ["admitted"]
+
+
+async def test_who_may_still_send_its_first_request_is_spared(
+    room: Room, autojump_clock: object
+) -> None:
+    first = Connection(1.0, is_new=True, is_expected=True)
+    connections = entered(room, [first, Connection(2.0), Connection(3.0, is_new=True)])
+    newcomers = entered(room, [Connection(4.0, is_new=True, is_expected=True)])
+    assert told(connections) == ["admitted", "admitted shut down", "admitted"]
+    newcomers += entered(room, [Connection(5.0)])
+    assert told([first, connections[2]]) == ["admitted", "admitted shut down"]
+    # One has kept its place without a request, so the others are not waited for.
+    newcomers += entered(room, [Connection(6.0)])
+    assert told([first, *newcomers]) == ["admitted shut down", *["admitted"] * 3]
+    await trio.sleep(60)
+    newcomers += entered(room, [Connection(7.0)])
+    assert told(newcomers) == ["admitted", "admitted shut down", "admitted", "admitted"]
 
 
 async def test_it_is_full_while_as_many_wait_as_are_served(room: Room) -> None:
