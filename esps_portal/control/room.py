@@ -23,7 +23,6 @@ from typing import Protocol
 
 import trio
 
-
 # Seconds (own choice): under a flood of connections without requests, clients who send some wait
 # for the first of them once in that time.
 _DISTRUST = 5.0
