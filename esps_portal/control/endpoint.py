@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 import attrs
 
 from esps_portal.control.http_messages import HttpError, RequestHead
-from esps_portal.journal.values import ScenarioError, ValueTable, read_json
+from esps_portal.journal.values import BYTE_ORDER_MARK, ScenarioError, ValueTable, read_json
 from esps_portal.mock.scenario_reading import parse_toml
 
 JSON = "application/json"
@@ -103,7 +103,8 @@ class Endpoint:
                 return parse_toml(body.decode())
             except UnicodeDecodeError as error:
                 raise ScenarioError("", f"not UTF-8 at byte {error.start}") from error
-        return read_json(body)
+        # A file from Windows may begin with one (RFC 8259, section 8.1, lets a reader ignore it).
+        return read_json(body.removeprefix(BYTE_ORDER_MARK.encode()))
 
     def read_query(self, text: str) -> dict[str, str]:
         """Return the names in a query, with their values.

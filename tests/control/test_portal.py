@@ -13,6 +13,14 @@ from tests.control.controlled import controlled
 PRICE = {"service": "price", "args": ["sku 1", {"b64": "/w=="}], "reply": ["9.99", ""]}
 
 
+async def test_a_body_with_a_byte_order_mark() -> None:
+    async with controlled() as it:
+        client = await it.client()
+        await client.send_body("POST", "/stubs", b'\xef\xbb\xbf{"service": "price"}')
+        answer = await client.answer()
+        assert (answer.status, answer.value["service"]) == (201, "price")
+
+
 async def test_what_it_is() -> None:
     async with controlled() as it:
         client = await it.client()
