@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 _Content = TypeVar("_Content")
 
 
+# Bytes that a file may have (own choice): one that never ends, or was given by mistake, would fill
+# the memory of the machine before its content is looked at.
+_MAX_SCENARIO = 64 << 20
+_MAX_RECORDING = 1 << 30
+_BLOCK = 1 << 20
+
+
 class CannotReadError(Exception):
     """A file cannot be read; the message names the file and the reason."""
 
@@ -103,12 +110,28 @@ def _read(path: str, parse: Callable[[Path], _Content]) -> _Content:
         raise CannotReadError(f"{path}: {error}") from error
 
 
+def _content(path: Path, most: int) -> bytes:
+    """Return what a file contains.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it has more bytes than it may have.
+    """
+    content = bytearray()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            content += block
+            if len(content) > most:
+                raise ValueError(f"must be at most {most >> 20} MiB")
+    return bytes(content)
+
+
 def _parse_scenario(path: Path) -> Scenario:
     from esps_portal.mock.scenario_reading import (  # noqa: PLC0415 - help must not wait for it
         read_scenario_toml,
     )
 
-    return read_scenario_toml(path.read_text(encoding="utf-8"))
+    return read_scenario_toml(_content(path, _MAX_SCENARIO).decode())
 
 
 def _parse_recording(path: Path) -> list[RecordedAnswer]:
@@ -116,7 +139,7 @@ def _parse_recording(path: Path) -> list[RecordedAnswer]:
         read_recording,
     )
 
-    return read_recording(path.read_bytes())
+    return read_recording(_content(path, _MAX_RECORDING))
 
 
 def _parse_frame_replay(path: Path) -> FrameReplay:
@@ -125,7 +148,7 @@ def _parse_frame_replay(path: Path) -> FrameReplay:
     )
     from esps_portal.mock.frame_replay import FrameReplay  # noqa: PLC0415 - the same
 
-    return FrameReplay.of(read_dialogues(path.read_bytes()))
+    return FrameReplay.of(read_dialogues(_content(path, _MAX_RECORDING)))
 
 
 def scenario_option(*, text: str) -> Option:

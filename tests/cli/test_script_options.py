@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from esps_portal import blocking
+from esps_portal.cli import script_files
 from esps_portal.protocol.errors import PeerError, ReplyError
 from tests.cli.peers import send_pings
 from tests.commands import run_failing
@@ -38,6 +39,13 @@ def usage_error(*args: str) -> str:
 
 
 # ---- scenario and faults -----------------------------------------------------------------------
+
+
+def test_a_file_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(script_files, "_MAX_RECORDING", 1 << 20)
+    for option, most in (("--scenario", 64), ("--replay", 1)):
+        message = usage_error(option, "/dev/zero")
+        assert f"Invalid value for '{option}': /dev/zero: must be at most {most} MiB; " in message
 
 
 def test_a_scenario_and_faults(tmp_path: Path) -> None:
