@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 TOKEN_VARIABLE = "ESPS_PORTAL_CONTROL_TOKEN"  # noqa: S105 - its name, not the token
 # RFC 6750, section 2.1.
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+# Characters: no request with a longer one is read (`http_connection`), and a file may never end.
+_MAX_TOKEN_FILE = 16_384
 _ALLOWED = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 
 
@@ -155,7 +157,9 @@ def _token(file: Path | None) -> str | None:
     else:
         source = str(file)
         try:
-            found = file.read_text(encoding="utf-8").strip()
+            with file.open(encoding="utf-8") as opened:
+                text = opened.read(_MAX_TOKEN_FILE + 1)
+            found = text.strip() if len(text) <= _MAX_TOKEN_FILE else ""
         except OSError as error:
             exit_with_error(f"{file}: {error.strerror}")
         except UnicodeDecodeError:

@@ -159,6 +159,10 @@ def test_a_token_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     missing = tmp_path / "missing"
     code, message = run_failing("serve", "--control", "--control-token-file", str(missing))
     assert (code, message) == (1, f"esps-portal: {missing}: No such file or directory")
+    endless = usage_error("--control", "--control-token-file", "/dev/zero")
+    assert "/dev/zero has no token" in endless
+    missing.write_text("a" * 20_000)
+    assert "has no token" in usage_error("--control", "--control-token-file", str(missing))
     monkeypatch.setenv("ESPS_PORTAL_CONTROL_TOKEN", "two words")
     message = usage_error("--control")
     assert "ESPS_PORTAL_CONTROL_TOKEN has no token" in message
