@@ -159,14 +159,17 @@ class Room:
             (each.waits_since, each) for each in self._served if each.waits_since is not None
         ]
         for _, connection in sorted(waiting, key=itemgetter(0)):
-            if connection.gives_way and not self._is_spared(connection):
+            if connection.gives_way and not self._spares(connection):
                 del self._served[connection]
                 connection.shut_down()
                 return True
         return False
 
-    def _is_spared(self, connection: Connection) -> bool:
-        """Whether a connection is not to give way, since its first request may be on its way."""
+    def _spares(self, connection: Connection) -> bool:
+        """Decide whether one keeps its place, since its first request may be on its way.
+
+        One whose request has not come in time does not, and for a while no other one does.
+        """
         if not connection.is_new:
             return False
         if connection.is_expected:
